@@ -1,0 +1,48 @@
+# make setup        install everything into .venv (the other targets do it themselves)
+# make demo         the main job on this machine: data, sweep, MLflow, promotion, detection
+# make test         the tests that need nothing but Python
+# make acceptance   the tests that start real servers and clusters
+# make lint         ruff and mypy
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+export RAY_USAGE_STATS_ENABLED = 0
+export MLFLOW_DISABLE_TELEMETRY = true
+export DVC_NO_ANALYTICS = 1
+
+.PHONY: setup demo test acceptance lint lock
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; ok = (3, 11) <= v < (3, 13); sys.exit(0 if ok else f"yolab needs Python 3.11 or 3.12 and $(PYTHON) is {v.major}.{v.minor}: say make setup PYTHON=python3.12")'
+	@$(PYTHON) -c 'import ensurepip, sys' 2>/dev/null || { $(PYTHON) -c 'import sys; v = sys.version_info; print(f"This Python lacks ensurepip, so it can make no environment: install the package python{v.major}.{v.minor}-venv (Debian, Ubuntu: apt-get install python{v.major}.{v.minor}-venv)")' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: setup
+	$(BIN)/python -m pytest -m "not acceptance"
+
+acceptance: setup
+	$(BIN)/python -m pytest -m acceptance
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: setup
+	@$(BIN)/yolab data demo data/demo
+	@$(BIN)/yolab data version data/demo --check
+	@$(BIN)/yolab sweep pipelines/experiments/demo.yaml --space search_spaces/demo.yaml --trials 6 $$(test -d runs/demo && echo --resume)
+	@$(BIN)/yolab promote demo-detector --sweep demo --min-ap50 0.6
+	@$(BIN)/yolab predict data/demo/val2017 --most 4 --weights models:/demo-detector@champion --output runs/demo/pictures
+	@echo
+	@echo 'Look at the runs:    $(BIN)/yolab ui'
+	@echo 'Use the detector:    $(BIN)/yolab predict IMAGES --weights models:/demo-detector@champion'
+
+# After a change of the dependencies in pyproject.toml; needs uv (pip install uv), because pip alone backtracks for minutes.
+lock:
+	uv pip compile pyproject.toml --extra cluster --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --output-file requirements.lock

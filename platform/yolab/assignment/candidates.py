@@ -1,0 +1,137 @@
+"""Which predictions could learn which objects, from geometry alone (paper, section 4.2).
+
+Proposals depend on the targets and the grid, not on what the model says. They are made where the targets are, on the
+CPU, and sent to the device with their sizes known, so that nothing in a training step waits for the device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_DIRECTIONS = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])  # own, left, up, right, down
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of a batch, padded to the same number for each image.
+
+    boxes (images, objects, 4): centre x, centre y, width, height in pixels of the input; classes (images, objects)
+    int64; present (images, objects) bool, False for padding.
+    """
+
+    boxes: Tensor
+    classes: Tensor
+    present: Tensor
+
+    def to(self, device: torch.device) -> "Targets":
+        return _to(self, device)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """K proposals of a batch, ordered by level; direction (own, left, up, right, down); anchor; image; target.
+
+    image, anchor, row, column (K,) int64: the prediction; target (K,) int64: the object of the image that proposed it;
+    position (K,) int64: its number among the image's candidates; cell (K, 2): column and row; stride (K, 1) and
+    anchor_size (K, 2) in pixels. `level_counts` says how many of the K belong to each level, `most` how many an image
+    has at most.
+    """
+
+    image: Tensor
+    anchor: Tensor
+    row: Tensor
+    column: Tensor
+    target: Tensor
+    position: Tensor
+    cell: Tensor
+    stride: Tensor
+    anchor_size: Tensor
+    level_counts: tuple[int, ...]
+    most: int
+
+    def to(self, device: torch.device) -> "Candidates":
+        return _to(self, device)
+
+    def gather(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the candidates' predictions (K, values) of levels (images, anchors, rows, columns, values)."""
+        parts = zip(
+            levels,
+            self.image.split(self.level_counts),
+            self.anchor.split(self.level_counts),
+            self.row.split(self.level_counts),
+            self.column.split(self.level_counts),
+        )
+        return torch.cat([level[image, anchor, row, column] for level, image, anchor, row, column in parts])
+
+    def decode_boxes(self, predictions: Tensor) -> Tensor:
+        """Return the boxes (K, 4), centre and size in pixels, of raw predictions (K, values)."""
+        p = predictions[:, :4].sigmoid()
+        centre = (2 * p[:, :2] - 0.5 + self.cell) * self.stride
+        return torch.cat([centre, (2 * p[:, 2:]) ** 2 * self.anchor_size], 1)
+
+
+def propose(
+    targets: Targets,
+    grids: Sequence[tuple[int, int]],
+    anchors: Tensor,
+    strides: Sequence[int],
+    radius: float,
+    anchor_threshold: float,
+) -> Candidates:
+    """Propose an object at its own cell, and at each neighbour whose border is nearer than `radius` cells, for every
+    anchor whose sides differ from the object's by less than the factor `anchor_threshold`.
+
+    grids: (rows, columns) of each level; anchors (levels, anchors, 2) in pixels. All on the CPU.
+    """
+    found: dict[str, list[Tensor]] = {key: [] for key in ("image", "anchor", "row", "column", "target")}
+    geometry: dict[str, list[Tensor]] = {key: [] for key in ("cell", "stride", "anchor_size")}
+    counts = []
+    for (rows, columns), level_anchors, stride in zip(grids, anchors, strides):
+        centre = targets.boxes[..., :2] / stride
+        ratio = targets.boxes[None, :, :, 2:] / level_anchors[:, None, None, :]
+        fits = torch.maximum(ratio, 1 / ratio).amax(-1) < anchor_threshold
+        proposed = _near_borders(centre, torch.tensor([columns, rows]), radius)
+        mask = proposed[:, None] & fits[None] & targets.present  # (directions, anchors, images, objects)
+        direction, anchor, image, target = mask.nonzero(as_tuple=True)
+        cell = (centre[image, target] + radius * _DIRECTIONS[direction]).long()
+        column, row = cell[:, 0].clamp(0, columns - 1), cell[:, 1].clamp(0, rows - 1)
+        for key, value in zip(found, (image, anchor, row, column, target)):
+            found[key].append(value)
+        geometry["cell"].append(torch.stack([column, row], 1).float())
+        geometry["stride"].append(torch.full((len(image), 1), float(stride)))
+        geometry["anchor_size"].append(level_anchors[anchor])
+        counts.append(len(image))
+    joined = {key: torch.cat(parts) for key, parts in (found | geometry).items()}
+    position, most = _number_within_images(joined["image"], len(targets.boxes))
+    return Candidates(**joined, position=position, level_counts=tuple(counts), most=most)
+
+
+def _near_borders(centre: Tensor, grid: Tensor, radius: float) -> Tensor:
+    """Return (5, images, objects): whether each direction's cell is proposed. centre in cells, grid (columns, rows).
+
+    Neighbours are proposed only if the centre is more than one cell from the image's edge on that side.
+    """
+    left_up = (centre % 1 < radius) & (centre > 1)
+    right_down = ((grid - centre) % 1 < radius) & (grid - centre > 1)
+    own = torch.ones_like(left_up[..., :1])
+    return torch.cat([own, left_up, right_down], -1).permute(2, 0, 1)
+
+
+def _number_within_images(image: Tensor, images: int) -> tuple[Tensor, int]:
+    """Return each candidate's number among those of its image, and the largest count of an image."""
+    counts = torch.bincount(image, minlength=images)
+    by_image = image.argsort(stable=True)
+    first = counts.cumsum(0) - counts
+    position = torch.empty_like(image)
+    position[by_image] = torch.arange(len(image)) - first[image[by_image]]
+    return position, int(counts.max()) if images else 0
+
+
+def _to(group: Any, device: torch.device) -> Any:
+    """Send the tensors of a dataclass to a device."""
+    values = {spec.name: getattr(group, spec.name) for spec in fields(group)}
+    sent = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in values.items()}
+    return type(group)(**sent)

@@ -1,0 +1,5 @@
+"""`python -m yolab.cli` is the command `yolab`."""
+
+from yolab.cli.main import run
+
+run()

@@ -1,0 +1,167 @@
+"""yolab doctor: what this machine and cluster can do, and what is missing."""
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from yolab.cli.output import JsonOption, print_json, print_table
+from yolab.errors import UsageError, YolabError
+
+GIB = 2**30
+ROOM_GIB = 1.0  # a short run with its checkpoints and database
+CONNECT_SECONDS = 3.0
+
+
+class Check(NamedTuple):
+    """One finding: `advice` says what to do where it isn't ok; what isn't needed doesn't make the doctor complain."""
+
+    what: str
+    value: str
+    ok: bool = True
+    needed: bool = True
+    advice: str = ""
+
+
+def doctor(
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Say what this machine and the cluster can do, and what is missing; exit code 1 if something needed is.
+
+    Example: yolab doctor
+    """
+    checks = [_python(), *_packages(), *_machine(), *_torch(), *_cluster(), _mlflow(home), _room(), _data(Path("data"))]
+    ok = all(check.ok or not check.needed for check in checks)
+    if as_json:
+        print_json({"ok": ok, "checks": [check._asdict() for check in checks]})
+    else:
+        states = {(True, True): "ok", (True, False): "ok", (False, True): "missing", (False, False): "optional"}
+        rows = [[c.what, c.value, states[c.ok, c.needed], c.advice] for c in checks]
+        print_table("ready" if ok else "something is missing", ["what", "value", "state", "what to do"], rows)
+    if not ok:
+        raise typer.Exit(YolabError.exit_code)
+
+
+def _python() -> Check:
+    ok = (3, 11) <= sys.version_info < (3, 13)
+    return Check("python", platform.python_version(), ok, advice="" if ok else "make .venv with Python 3.11 or 3.12")
+
+
+def _packages() -> list[Check]:
+    cluster = "pip install 'yolab[cluster]'"
+    wanted = (("torch", True, "pip install yolab"), ("mlflow", True, "pip install yolab"))
+    optional = (("ray", False, f"{cluster}, for sweeps and several workers"), ("dvc", False, f"{cluster}, to pin data"))
+    return [_package(*each) for each in (*wanted, *optional)]
+
+
+def _package(name: str, needed: bool, advice: str) -> Check:
+    version = _version(name)
+    return Check(name, version) if version else Check(name, "not installed", False, needed, advice)
+
+
+def _version(package: str) -> str | None:
+    """Return its version without importing it, which takes seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _machine() -> list[Check]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return [
+        Check("cores", str(os.cpu_count() or 1)),
+        Check("memory", f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB of it free"),
+    ]
+
+
+def _torch() -> list[Check]:
+    """Look at the GPUs, and at the precision that `auto` means here."""
+    try:
+        import torch
+
+        from yolab.training.distributed import Workers
+        from yolab.training.loop import autocast, choose_device
+    except (ImportError, OSError) as error:  # a package with missing libraries
+        return [Check("training", f"can't be imported: {error}", False, advice="install yolab anew")]
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    device = choose_device(Workers())
+    with autocast(device, "auto"):
+        native = torch.is_autocast_enabled(device.type)
+    precision = f"bf16, native on the {device.type}" if native else f"fp32, the {device.type} has no native bf16"
+    return [Check("gpus", ", ".join(gpus) or "none, training runs on the CPU"), Check("precision", precision)]
+
+
+def _cluster() -> list[Check]:
+    """Look at the Ray cluster; no line without Ray, whose own line says so."""
+    if _version("ray") is None:
+        return []
+    from yolab.cluster.connect import capacity
+
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        _knock(address or "")
+        room = capacity()
+    except Exception as error:  # Ray raises what it likes; whatever it is, it is the finding
+        advice = "start the cluster, or correct or unset RAY_ADDRESS"
+        return [Check("cluster", f"{address} doesn't answer: {str(error).splitlines()[0]}", False, advice=advice)]
+    has = f"{room.cpus} CPUs, {room.gpus} GPUs"
+    if address:
+        return [Check("cluster", f"{address}: {has}")]
+    return [Check("cluster", f"none (RAY_ADDRESS isn't set): work starts its own here, {has}")]
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port, which Ray takes a minute to notice; other addresses pass."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def _mlflow(home: Path) -> Check:
+    from yolab.tracking import runs
+
+    uri = runs.default_uri(home)
+    shown = runs.without_password(uri)
+    if runs.database_is_missing(uri):
+        return Check("mlflow uri", f"{shown}, made by the first run")
+    # MLflow's own patience is minutes; what the user has set stays.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    try:
+        runs.check_answers(uri)
+    except YolabError as error:
+        return Check(
+            "mlflow uri", str(error), False, advice="start the server, or correct or unset MLFLOW_TRACKING_URI"
+        )
+    return Check("mlflow uri", f"{shown}, answers")
+
+
+def _room() -> Check:
+    free_gib = shutil.disk_usage(Path.cwd()).free / GIB
+    ok = free_gib >= ROOM_GIB
+    advice = "" if ok else f"make room: a run needs about {ROOM_GIB:.0f} GiB"
+    return Check("disk", f"{free_gib:.1f} GiB free in the current folder", ok, advice=advice)
+
+
+def _data(folder: Path) -> Check:
+    from yolab.tracking.data_version import data_version
+
+    if not folder.is_dir():
+        return Check("data", f"no {folder}/ here", False, needed=False, advice="yolab data demo draws a small set")
+    try:
+        version = data_version(folder)
+    except UsageError as error:
+        return Check("data", "the pin can't be read", False, advice=str(error))
+    if version is None:
+        return Check("data", "not pinned", False, needed=False, advice=f"yolab data version {folder} --pin")
+    return Check("data", f"{version.md5}, {version.nfiles} files, pinned by {version.pin_file.name}")

@@ -1,0 +1,77 @@
+"""yolab predict: detect objects in images and draw them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yolab.cli.output import JsonOption, console, print_json, progress_bar
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    weights: Annotated[str, typer.Option(help="A .safetensors file, or models:/NAME@ALIAS of the registry.")],
+    output: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("runs/predictions"),
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections that score less.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the weaker of a class goes.")] = 0.65,
+    size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Look at so many images of those given.")] = None,
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Detect objects in images and save pictures with the boxes drawn.
+
+    Example: yolab predict photos/ --weights models:/demo-detector@champion --output out/
+    """
+    from yolab.data import coco
+    from yolab.evaluation.detect import detect
+    from yolab.registry.package import open_weights
+    from yolab.reports.figures import save_detections
+    from yolab.training.distributed import Workers
+    from yolab.training.loop import choose_device
+
+    samples = coco.unlabelled(_files(images)[:most])
+    model, about = open_weights(weights, home)
+    with progress_bar("Detecting") as bar:
+        task = bar.add_task("", total=None)
+        detections = detect(
+            model.to(choose_device(Workers())),
+            samples,
+            size or about.image_size,
+            batch=8,
+            confidence=confidence,
+            iou=iou,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    results = []
+    for found in sorted(detections, key=lambda found: found.image_id):
+        sample = samples[found.image_id]
+        picture = output / f"{sample.path.stem}.png"
+        save_detections(sample, found, about.names, picture)
+        objects = [
+            {"class": about.names[label], "score": round(score, 4), "box": [round(side, 1) for side in box]}
+            for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist())
+        ]
+        results.append({"image": str(sample.path), "picture": str(picture), "objects": objects})
+        console.print(f"{picture}: {len(objects)} objects", soft_wrap=True, highlight=False)
+    if as_json:
+        print_json(results)
+
+
+def _files(images: list[Path]) -> list[Path]:
+    from yolab.errors import UsageError
+
+    found: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            found += sorted(p for p in path.iterdir() if p.suffix.lower() in _IMAGES)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UsageError(f"{path} doesn't exist: give image files, or folders of them.")
+    if not found:
+        raise UsageError(f"There is no image in {', '.join(map(str, images))}.")
+    return found

@@ -1,0 +1,70 @@
+"""yolab runs: what MLflow knows of runs and trials."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolab.cli.output import JsonOption, console, print_json, print_table
+from yolab.errors import UsageError
+
+COLUMNS = ("name", "state", "AP", "AP50", "started", "seconds", "model", "digest")
+
+
+def runs(
+    experiment: Annotated[str | None, typer.Option(help="Only this MLflow experiment.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="Only the trials of this sweep.")] = None,
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    uri: Annotated[
+        str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in home.")
+    ] = None,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """List runs, the newest first.
+
+    Example: yolab runs --sweep bccd-sweep
+    """
+    from yolab.tracking import runs as tracking
+
+    where = uri or tracking.default_uri(home)
+    parent = _sweep_id(where, experiment, sweep) if sweep else None
+    found = tracking.list_runs(where, experiment, parent)
+    if as_json:
+        print_json(found)
+        return
+    print_table(tracking.without_password(where), COLUMNS, [_row(run) for run in found])
+    if not found:
+        console.print("No runs yet: `yolab train EXPERIMENT.yaml` makes one.", markup=False)
+
+
+def _sweep_id(uri: str, experiment: str | None, name: str) -> str:
+    """Return the id of the newest sweep of that name. Raises UsageError with the nearest name."""
+    from yolab.experiment import nearest
+    from yolab.tracking.record import KIND_TAG
+    from yolab.tracking.runs import list_runs, without_password
+
+    sweeps = [run for run in list_runs(uri, experiment) if run["tags"].get(KIND_TAG) == "sweep"]
+    if not sweeps:
+        raise UsageError(f"MLflow at {without_password(uri)} has no sweep: `yolab sweep` makes one.")
+    for run in sweeps:
+        if run["name"] == name:
+            return str(run["run_id"])
+    names = [run["name"] for run in sweeps]
+    raise UsageError(f"There is no sweep {name!r}. Did you mean {nearest(name, names)}? `yolab runs` lists all.")
+
+
+def _row(run: dict[str, Any]) -> list[Any]:
+    from yolab.tracking.record import DIGEST_TAG, STATE_TAG
+
+    started, ended = run["start_time"], run["end_time"]
+    return [
+        run["name"],
+        run["tags"].get(STATE_TAG, run["status"].lower()) if ended else "running",
+        run["metrics"].get("ap"),
+        run["metrics"].get("ap50"),
+        datetime.fromtimestamp(started / 1000).strftime("%Y-%m-%d %H:%M:%S"),
+        f"{(ended - started) / 1000:.1f}" if ended else None,
+        run["params"].get("model.name"),
+        run["tags"].get(DIGEST_TAG),
+    ]

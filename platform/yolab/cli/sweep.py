@@ -1,0 +1,167 @@
+"""yolab sweep: a search over an experiment, by Ray Tune."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from yolab.cli.output import JsonOption, console, print_json, print_table, table_of
+
+_ENDED = ("finished", "stopped early", "failed")
+_SHORT = {"model.scale.depth": "depth", "model.scale.width": "width", "assigner.top_k": "top_k"}
+
+
+def sweep(
+    experiment: Annotated[Path, typer.Argument(help="The experiment that every trial starts from.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")] = None,
+    space: Annotated[Path, typer.Option(help="The search space: paths and what may stand there.")] = Path(
+        "search_spaces/compound_scaling.yaml"
+    ),
+    name: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Points to try.")] = 16,
+    grace: Annotated[int, typer.Option(min=1, help="Epochs that every trial gets before ASHA may stop it.")] = 5,
+    reduction: Annotated[int, typer.Option(min=2, help="ASHA lets one of so many go on.")] = 3,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep of this name.")] = False,
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Search a space: trials in parallel, the bad ones stopped early by ASHA, all of them in MLflow.
+
+    Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/assigner.yaml --name bccd-assigner
+    """
+    from yolab.cli.train import cleared_experiment
+    from yolab.cluster import spaces
+    from yolab.cluster.connect import capacity
+    from yolab.errors import UsageError
+    from yolab.tracking import folders, record
+
+    cleared = cleared_experiment(experiment, overrides or [], room=capacity())
+    domains = spaces.read(space, cleared.experiment)
+    name = name or cleared.experiment.name
+    folder = home / name
+    work = {"digest": cleared.digest, "space": domains, "trials": trials, "grace": grace, "reduction": reduction}
+    if folder.exists() and not resume:
+        raise UsageError(f"There is a sweep {name} in {home}: go on with it by --resume, or say another --name.")
+    if resume and not folder.exists():
+        raise UsageError(f"There is no sweep {name} in {home} to go on with: leave out --resume.")
+    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
+    uri, parent_id = record.open_recorded(cleared, "sweep", name, key, home)
+    _search(cleared, domains, name, key, folder, uri, parent_id, (trials, grace, reduction))
+    _show(cleared, folder, domains, as_json)
+
+
+def _search(
+    cleared: Any,
+    domains: dict[str, Any],
+    name: str,
+    key: str,
+    folder: Path,
+    uri: str,
+    parent_id: str,
+    size: tuple[int, int, int],
+) -> None:
+    """Run what is left of a sweep, and record how it ended."""
+    from yolab.cluster import sweep as cluster_sweep
+    from yolab.cluster.connect import capacity, connected
+    from yolab.tracking import record, runs
+
+    trials, grace, reduction = size
+    described = cluster_sweep.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, trials, grace, reduction)
+    if _ended(folder) < trials:
+        try:
+            with connected(), _display(folder, trials):
+                cluster_sweep.run(described, domains, capacity())
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            state = "interrupted" if interrupted else "failed"
+            runs.finish_run(uri, parent_id, "KILLED" if interrupted else "FAILED", tags={record.STATE_TAG: state})
+            raise
+    if _ended(folder) < trials:  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
+        runs.finish_run(uri, parent_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
+        console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
+        raise KeyboardInterrupt
+    best = max(cluster_sweep.rows(folder), key=lambda row: row.get("ap", 0.0))
+    scores: dict[str, float] = {score: best[score] for score in ("ap", "ap50", "ap_small") if score in best}
+    tags = {record.STATE_TAG: "finished", "yolab.best_trial": best["trial"]}
+    runs.finish_run(uri, parent_id, "FINISHED", scores, tags)
+
+
+def _ended(folder: Path) -> int:
+    from yolab.cluster import sweep as cluster_sweep
+
+    return sum(row["state"] in _ENDED for row in cluster_sweep.rows(folder))
+
+
+def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) -> None:
+    """Print the table of all trials, the best first."""
+    from yolab.cluster.spaces import at
+    from yolab.cluster.sweep import rows
+    from yolab.models.count import cost
+    from yolab.models.detector import blueprint_of
+
+    table, documents = [], []
+    for row in sorted(rows(folder), key=lambda row: -row.get("ap", -1.0)):
+        described = at(cleared.experiment, row["config"])
+        counted = cost(blueprint_of(described.model), len(cleared.names), described.data.image_size)
+        scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
+        seconds = round(row.get("time_total_s", 0.0), 1)
+        point = [row["config"].get(path) for path in domains]
+        table.append(
+            [row["trial"], *point, f"{counted.params / 1e6:.2f} M", counted.gflops, *scores, str(seconds), row["state"]]
+        )
+        documents.append(row | {"params": counted.params, "gflops": counted.gflops, "seconds": seconds})
+    if as_json:
+        print_json(documents)
+        return
+    columns = ["trial", *(_SHORT.get(path, path) for path in domains)]
+    print_table(folder.name, [*columns, "params", "GFLOPs", "AP", "AP50", "AP_small", "seconds", "state"], table)
+
+
+@contextmanager
+def _display(folder: Path, trials: int) -> Iterator[None]:
+    """Show the trials while they run: a live table, or a line for each change where there is no terminal."""
+    from yolab.cluster.sweep import read_events, rows
+
+    done, shown = threading.Event(), 0
+
+    def table() -> Any:
+        columns = ("trial", "point", "epoch", "AP", "state")
+        lines = [
+            (row["trial"], _point(row["config"]), row.get("epoch", 0), row.get("ap", 0.0), row["state"])
+            for row in rows(folder)
+        ]
+        return table_of(f"{folder.name}: {_ended(folder)} of {trials} trials ended", columns, lines)
+
+    def watch(live: Live | None) -> None:
+        nonlocal shown
+        while not done.wait(1.0):
+            if live:
+                live.update(table())
+                continue
+            events = read_events(folder)
+            for event in events[shown:]:
+                if event["state"] in _ENDED or "epoch" not in event:
+                    score = f"AP {event['ap']:.3f}" if "ap" in event else ""
+                    console.print(event["trial"], _point(event["config"]), event["state"], score, highlight=False)
+            shown = len(events)
+
+    live = Live(table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+    watcher = threading.Thread(target=watch, args=(live,), daemon=True)
+    if live:
+        live.start()
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        if live:
+            live.stop()
+
+
+def _point(config: dict[str, Any]) -> str:
+    return " ".join(f"{_SHORT.get(path, path)}={value:.4g}" for path, value in config.items())

@@ -1,0 +1,85 @@
+"""yolab train: one run, from an experiment file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolab.cli.output import JsonOption, console, print_json, print_table, progress_bar
+
+
+def train(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run of this name.")] = False,
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Train one detector.
+
+    Example: yolab train pipelines/experiments/bccd.yaml data.path=data/bccd recipe.epochs=30
+    """
+    from yolab.cluster import train as runner
+    from yolab.evaluation.metrics import METRICS
+    from yolab.tracking import folders, record, runs
+    from yolab.training.checkpoint import WEIGHTS
+    from yolab.training.reporter import CHECKPOINT
+
+    cleared = cleared_experiment(experiment, overrides or [])
+    described = cleared.experiment
+    work = {"digest": cleared.digest, "workers": described.compute.workers}
+    folder = folders.last_used(home, described.name) if resume else folders.unused(home, described.name)
+    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
+    uri, run_id = record.open_recorded(cleared, "train", folder.name, key, home)
+    try:
+        with progress_bar("Training") as bar:
+            task = bar.add_task("")
+            epochs = described.recipe.epochs
+
+            def on_batch(epoch: int, done: int, total: int) -> None:
+                bar.update(task, description=f"epoch {epoch}/{epochs}", completed=done, total=total)
+
+            metrics = runner.run(described, folder, uri, run_id, lambda *epoch: _say_epoch(epochs, *epoch), on_batch)
+    except KeyboardInterrupt:
+        runs.finish_run(uri, run_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
+        console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
+        raise
+    except Exception:
+        runs.finish_run(uri, run_id, "FAILED", tags={record.STATE_TAG: "failed"})
+        raise
+    weights = folder / CHECKPOINT / WEIGHTS
+    runs.log_artifact(uri, run_id, weights)
+    tags = {record.STATE_TAG: "finished", record.WEIGHTS_TAG: str(weights.resolve())}
+    runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
+
+    result = {name: metrics[name] for name in METRICS}
+    if as_json:
+        print_json({"name": folder.name, "run_id": run_id, "weights": str(weights), **result, "metrics": metrics})
+    else:
+        print_table(folder.name, list(result), [list(result.values())])
+        console.print(f"Weights: {weights}", soft_wrap=True)
+
+
+def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> Any:
+    """Read, validate and check an experiment before anything is created; say what the data check skips. A run over
+    several workers asks for the cluster's capacity by itself."""
+    from yolab import preflight
+    from yolab.cluster.connect import capacity
+    from yolab.experiment import load, with_absolute_data
+
+    described = with_absolute_data(load(path, overrides))
+    if described.compute.workers > 1 and room is None:
+        room = capacity()
+    with progress_bar("Checking the data") as bar:
+        task = bar.add_task("", total=None)
+        cleared = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))
+    for fault, count in cleared.skipped.items():
+        console.print(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
+    return cleared
+
+
+def _say_epoch(epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    scores = "".join(f"  {name} {metrics[name]:.3f}" for name in ("ap", "ap50") if name in metrics)
+    seconds = metrics["epoch_seconds"]
+    console.print(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{scores}  {seconds:.1f} s", highlight=False)

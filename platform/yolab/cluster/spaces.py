@@ -1,0 +1,38 @@
+"""Search spaces: a YAML file of experiment paths and what may stand there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolab.errors import UsageError
+from yolab.experiment import Experiment, build, nearest, read_yaml
+
+KINDS = ("choice", "uniform", "loguniform", "randint")
+Domains = dict[str, dict[str, list[Any]]]  # path -> {kind: values}
+
+
+def read(path: Path, base: Experiment) -> Domains:
+    """Return the domain of each path of a space, as the file has it.
+
+    `choice: [a, b]`; `uniform: [low, high]`; `loguniform: [low, high]`; `randint: [low, high]`, without high. Every
+    choice and bound must be possible in the experiment. Raises UsageError.
+    """
+    domains = read_yaml(path)
+    for where, domain in domains.items():
+        if where not in base.flat():
+            raise UsageError(f"{where} is unknown (in {path}). Did you mean {nearest(where, base.flat())}?")
+        if not isinstance(domain, Mapping) or len(domain) != 1 or next(iter(domain)) not in KINDS:
+            raise UsageError(f"{where} in {path} must be one of {', '.join(KINDS)}, such as `choice: [1, 2]`.")
+        kind, values = next(iter(domain.items()))
+        if not isinstance(values, list) or not values or (kind != "choice" and len(values) != 2):
+            raise UsageError(
+                f"{where} in {path}: {kind} takes a list, {'[low, high]' if kind != 'choice' else '[a, b]'}."
+            )
+        for value in [values[0], values[1] - 1] if kind == "randint" else values:
+            build(base.model_dump(), {where: value}, source=str(path))
+    return domains
+
+
+def at(base: Experiment, point: Mapping[str, Any]) -> Experiment:
+    """Return the experiment at a point of a space: values by dotted path."""
+    return build(base.model_dump(), point, source="the search space")

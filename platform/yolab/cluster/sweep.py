@@ -1,0 +1,228 @@
+"""A search over an experiment by Ray Tune: trials in parallel, the bad ones stopped early, all of them in MLflow."""
+
+import functools
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from yolab.cluster import spaces
+from yolab.cluster import train as train_cluster
+from yolab.cluster.connect import TRIAL_RESOURCE
+from yolab.errors import YolabError
+from yolab.experiment import Experiment
+from yolab.preflight import Capacity, Cleared
+from yolab.tracking import record, runs
+from yolab.tracking.journal import FILE_NAME, Journal, send_journal
+from yolab.tracking.reporter import tracked
+from yolab.training.checkpoint import WEIGHTS
+from yolab.training.loop import train
+
+EVENTS = "events.jsonl"
+_TUNE = "tune"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep searches, and where it is kept: `folder` is `runs/<name>`, trials are children of `parent_id`."""
+
+    name: str
+    key: str
+    folder: Path
+    cleared: Cleared
+    uri: str
+    parent_id: str
+    trials: int
+    grace_epochs: int
+    reduction: int
+
+
+class TuneReporter:
+    """Reports to the Tune trial that this process runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started = time.perf_counter()
+        self.last: dict[str, float] = {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}  # Tune wants them at every report
+
+    def restore(self) -> Path | None:
+        checkpoint = tune.get_checkpoint()
+        if checkpoint is None:
+            return None
+        target = self.folder / "restored"
+        shutil.rmtree(target, ignore_errors=True)
+        return Path(checkpoint.to_directory(str(target)))
+
+    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        self.last |= metrics
+        whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        seconds = time.perf_counter() - self.started
+        tune.report({**self.last, "epoch": epoch, "train_seconds": seconds}, checkpoint=whole)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def save_artifact(self, path: Path) -> None:
+        """A trial keeps its checkpoints alone; the best one's weights are packaged when it is promoted."""
+
+
+def run(sweep: Sweep, domains: spaces.Domains, capacity: Capacity) -> None:
+    """Search until every trial has ended; the caller is connected to Ray.
+
+    Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
+    Raises YolabError if no trial succeeded.
+    """
+    experiment = sweep.cleared.experiment
+    trainable = tune.with_resources(functools.partial(_trial, sweep=sweep), _resources_of_trial(sweep))
+    path = sweep.folder.resolve() / _TUNE
+    if tune.Tuner.can_restore(str(path)):
+        tuner = tune.Tuner.restore(str(path), trainable=trainable, resume_unfinished=True, restart_errored=True)
+    else:
+        compute = experiment.compute
+        at_once = min(
+            capacity.cpus // (compute.workers * compute.cpus_per_worker),
+            capacity.gpus // (compute.workers * compute.gpus_per_worker) if compute.gpus_per_worker else sweep.trials,
+        )
+        tuner = tune.Tuner(
+            trainable,
+            param_space={path: _tune_domain(domain) for path, domain in domains.items()},
+            tune_config=tune.TuneConfig(
+                metric="ap",
+                mode="max",
+                num_samples=sweep.trials,
+                search_alg=tune.search.BasicVariantGenerator(max_concurrent=at_once, random_state=experiment.seed),
+                scheduler=ASHAScheduler(
+                    time_attr="epoch",
+                    max_t=experiment.recipe.epochs,
+                    grace_period=min(sweep.grace_epochs, experiment.recipe.epochs),
+                    reduction_factor=sweep.reduction,
+                    stop_last_trials=False,
+                ),
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=_TUNE,
+                storage_path=str(sweep.folder.resolve()),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+                callbacks=[_Recorder(sweep)],
+                verbose=0,
+            ),
+        )
+    results = tuner.fit()
+    if len(results) and results.num_errors == len(results):
+        raise YolabError(f"Every trial of {sweep.name} failed; the first: {results.errors[0]}")
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Return what has been recorded of a sweep's trials, in order; a line torn by a kill is left out."""
+    path = folder / EVENTS
+    lines = path.read_text().splitlines() if path.exists() else []
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the last that is known of each trial, in the order of their numbers."""
+    last: dict[str, dict[str, Any]] = {}
+    for event in read_events(folder):
+        last[event["trial"]] = last.get(event["trial"], {}) | event
+    return [last[trial] for trial in sorted(last)]
+
+
+def _trial(config: dict[str, Any], sweep: Sweep) -> None:
+    """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
+    number = _number(tune.get_context().get_trial_id())
+    experiment, run_id = _open_run(sweep, number, config)
+    if experiment.compute.workers > 1:
+        from ray.tune.integration.ray_train import TuneReportCallback
+
+        folder = sweep.folder.resolve() / number
+        train_cluster.fit(experiment, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
+        return
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tracked(TuneReporter(Path(scratch)), sweep.uri, run_id, Path(scratch)) as reporter,
+    ):
+        train(experiment, reporter)
+
+
+def _open_run(sweep: Sweep, number: str, config: Mapping[str, Any]) -> tuple[Experiment, str]:
+    """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
+    experiment = spaces.at(sweep.cleared.experiment, config)
+    cleared = replace(sweep.cleared, experiment=experiment)
+    key = f"{sweep.key}/{number}"
+    _, run_id = record.open_recorded(cleared, "trial", number, key, sweep.folder.parent, sweep.parent_id)
+    return experiment, run_id
+
+
+class _Recorder(tune.Callback):
+    """In the driver: writes what happens to the sweep's events, and ends the trials' runs in MLflow."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._write(trial, "running")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._write(trial, "running", result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        result = trial.last_result
+        experiment = self.sweep.cleared.experiment
+        state = "finished" if result.get("epoch") == experiment.recipe.epochs else "stopped early"
+        checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
+        run_id = self._run_id(trial)
+        send_journal(Journal(checkpoint / FILE_NAME), self.sweep.uri, run_id)
+        weights = str(checkpoint / WEIGHTS)
+        tags = {record.STATE_TAG: state, record.WEIGHTS_TAG: weights}
+        metrics = {"trial_seconds": result["time_total_s"]}
+        runs.finish_run(self.sweep.uri, run_id, "FINISHED", metrics, tags)
+        self._write(trial, state, result, weights=weights, run_id=run_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._write(trial, "failed")
+        runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags={record.STATE_TAG: "failed"})
+
+    def _run_id(self, trial: Any) -> str:
+        return _open_run(self.sweep, _number(trial.trial_id), trial.config)[1]
+
+    def _write(self, trial: Any, state: str, result: Mapping[str, Any] | None = None, **more: str) -> None:
+        event: dict[str, Any] = {"trial": _number(trial.trial_id), "state": state, "config": trial.config, **more}
+        for name in ("epoch", "ap", "ap50", "ap_small", "train_seconds", "time_total_s"):
+            if result and name in result:
+                event[name] = result[name]
+        with (self.sweep.folder / EVENTS).open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+def _resources_of_trial(sweep: Sweep) -> Any:
+    compute = sweep.cleared.experiment.compute
+    if compute.workers > 1:
+        # the driver of a nested run: a share of a CPU would come out of its own workers' pool
+        return tune.PlacementGroupFactory([{TRIAL_RESOURCE: 1}])
+    return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}
+
+
+def _tune_domain(domain: Mapping[str, list[Any]]) -> Any:
+    kind, values = next(iter(domain.items()))
+    return tune.choice(values) if kind == "choice" else getattr(tune, kind)(*values)
+
+
+def _number(trial_id: str) -> str:
+    """Return "trial-003" of Tune's "1a2b3_00003"."""
+    return f"trial-{int(trial_id.split('_')[-1]):03d}"

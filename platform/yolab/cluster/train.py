@@ -1,0 +1,150 @@
+"""One run: in this process, or over several workers by Ray Train, where a worker that dies is replaced and the run
+goes on from its last checkpoint."""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from yolab.cluster.connect import connected
+from yolab.experiment import Experiment
+from yolab.tracking.journal import FILE_NAME, Journal
+from yolab.tracking.reporter import tracked
+from yolab.training.distributed import Workers
+from yolab.training.loop import Progress, train
+from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReporter
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
+
+_RAY = "ray"
+
+_MOST_FAILURES = 3
+_KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
+
+
+class RayTrainReporter:
+    """Reports to the Ray Train run that this process is a worker of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def restore(self) -> Path | None:
+        from ray import train as ray_train
+
+        checkpoint = ray_train.get_checkpoint()
+        if checkpoint is None:
+            return None
+        target = self.folder / "restored"
+        shutil.rmtree(target, ignore_errors=True)
+        return Path(checkpoint.to_directory(str(target)))
+
+    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        from ray import train as ray_train
+
+        whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        ray_train.report({**metrics, "epoch": epoch}, checkpoint=whole)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def save_artifact(self, path: Path) -> None:
+        """Files of a worker's machine would be lost with it: what is to be kept goes into the checkpoint."""
+
+
+def run(
+    experiment: Experiment, folder: Path, uri: str, run_id: str, on_epoch: OnEpoch, on_batch: Progress
+) -> dict[str, float]:
+    """Train in this process, or over `compute.workers` workers, and return the metrics of the last epoch.
+
+    Leaves the last checkpoint in `folder/checkpoint`; goes on from what `folder` already has. Raises what ended the
+    run.
+    """
+    if experiment.compute.workers == 1:
+        with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
+            train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch)
+    else:
+        with connected(), _watching(folder / _RAY, on_epoch):
+            last = fit(experiment, folder, uri, run_id)
+        shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
+    return dict(Journal(folder / CHECKPOINT / FILE_NAME).entries()[-1]["metrics"])
+
+
+def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: Sequence[Any] = ()) -> Path:
+    """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`.
+
+    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run.
+    """
+    from ray import train as ray_train
+    from ray.train.torch import TorchTrainer
+
+    compute = experiment.compute
+    gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"experiment": experiment.model_dump(), "uri": uri, "run_id": run_id},
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=compute.workers,
+            use_gpu=compute.gpus_per_worker > 0,
+            resources_per_worker={"CPU": compute.cpus_per_worker, **gpus},
+        ),
+        run_config=ray_train.RunConfig(
+            name=_RAY,
+            storage_path=str(folder.resolve()),
+            failure_config=ray_train.FailureConfig(max_failures=_MOST_FAILURES),
+            checkpoint_config=ray_train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
+            callbacks=list(callbacks),
+        ),
+    )
+    result = trainer.fit()
+    if result.error is not None:
+        raise result.error
+    assert result.checkpoint is not None
+    return Path(result.checkpoint.path)
+
+
+def work(config: dict[str, Any]) -> None:
+    """Be one worker of a run: what Ray Train executes in each of its processes."""
+    from ray import train as ray_train
+
+    context = ray_train.get_context()
+    workers = Workers(context.get_world_rank(), context.get_world_size())
+    experiment = Experiment.model_validate(config["experiment"])
+    with tempfile.TemporaryDirectory() as scratch:
+        reporter = RayTrainReporter(Path(scratch))
+        writes = workers.rank == 0
+        with (
+            tracked(reporter, config["uri"], config["run_id"], Path(scratch))
+            if writes
+            else nullcontext(reporter) as own
+        ):
+            train(experiment, own, workers)
+
+
+@contextmanager
+def _watching(storage: Path, on_epoch: OnEpoch) -> Iterator[None]:
+    """Announce the epochs of a run whose workers are elsewhere, from the journals in its checkpoints."""
+    done, announced = threading.Event(), 0
+
+    def look() -> None:
+        nonlocal announced
+        for path in sorted(storage.glob(f"checkpoint_*/{FILE_NAME}")):
+            for entry in Journal(path).entries():
+                if entry["epoch"] > announced:
+                    announced = entry["epoch"]
+                    on_epoch(announced, entry["metrics"])
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        look()

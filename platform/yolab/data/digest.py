@@ -1,0 +1,86 @@
+"""The identity of a data set by its content: equal digests are equal images with equal annotations."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from yolab.data.annotations import annotations_file, read_annotations
+from yolab.data.cache import Remembered
+
+REMEMBERED_AS = "digest-1"  # count up when the digest covers something else
+
+
+def content_digest(dataset_root: Path, splits: Sequence[str]) -> str:
+    """Return 32 hex digits over the splits, in the order given (training and validation aren't interchangeable).
+
+    Covered: of each image the bytes of its file and its size; of each object category, box, area (evaluation sorts by
+    it) and crowd mark; the categories. Not covered: names of files, folders and splits, the order within the JSON,
+    and the ids of images and annotations beyond the order that they give. Remembered until a file changes.
+
+    Raises UsageError if the data set or a split isn't there or its JSON can't be read.
+    """
+    return hashlib.sha256("".join(_split_digest(dataset_root, split) for split in splits).encode()).hexdigest()[:32]
+
+
+def _split_digest(root: Path, split: str) -> str:
+    remembered = Remembered(REMEMBERED_AS, [annotations_file(root, split), root / split])
+    known = remembered.recall()
+    if isinstance(known, str):
+        return known
+    content = {name: sorted(records, key=_rank) for name, records in read_annotations(root, split).items()}
+    objects: dict[str, list[Any]] = {}
+    for annotation in content["annotations"]:
+        objects.setdefault(str(_field(annotation, "image_id")), []).append(_object(annotation))
+
+    whole = hashlib.sha256(_canonical([[_field(c, "id"), _field(c, "name")] for c in content["categories"]]))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        files = pool.map(lambda image: _file_digest(root / split / str(_field(image, "file_name"))), content["images"])
+        for image, file in zip(content["images"], files):
+            size = [_field(image, "width"), _field(image, "height")]
+            whole.update(_canonical([file, size, objects.pop(str(_field(image, "id")), [])]))
+    whole.update(_canonical(sorted(objects.items())))  # objects of no image: a fault, but of this content
+    remembered.keep(whole.hexdigest())
+    return whole.hexdigest()
+
+
+def _object(annotation: Any) -> list[Any]:
+    box, area = _field(annotation, "bbox"), _field(annotation, "area")
+    if isinstance(box, list):
+        box = [_number(side) for side in box]
+    if area is None and isinstance(box, list) and len(box) == 4 and all(isinstance(side, float) for side in box):
+        area = box[2] * box[3]
+    return [_field(annotation, "category_id"), box, _number(area), int(bool(_field(annotation, "iscrowd")))]
+
+
+def _number(value: Any) -> Any:
+    """Make 12 and 12.0 the same; what is no number, or beyond a float's range, stays what it is."""
+    try:
+        return float(value) if isinstance(value, int) else value
+    except OverflowError:
+        return value
+
+
+def _field(record: Any, key: str) -> Any:
+    return record.get(key) if isinstance(record, dict) else None
+
+
+def _rank(record: Any) -> tuple[float, str]:
+    """Order by id; faulty records without a usable one come last, by what they say."""
+    identity = _field(record, "id")
+    return (identity, "") if isinstance(identity, int) else (math.inf, json.dumps(record, sort_keys=True))
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    except (OSError, ValueError):
+        return "missing"

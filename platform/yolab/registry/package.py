@@ -1,0 +1,66 @@
+"""A folded detector as a model of MLflow, and the way back."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from yolab.errors import UsageError
+from yolab.models import weights
+from yolab.models.detector import Detector
+from yolab.models.weights import Description
+from yolab.tracking import runs
+
+WEIGHTS_FILE = "weights.safetensors"
+_REQUIREMENTS = ["faster-coco-eval", "mlflow", "numpy", "opencv-python-headless", "pydantic", "safetensors", "torch"]
+
+
+def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, str]) -> str:
+    """Package a folded detector's weights with the run that made them; return the URI of the logged model."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="detector",
+            python_model=str(Path(__file__).parent / "served.py"),
+            artifacts={"weights": str(weights_file)},
+            pip_requirements=_REQUIREMENTS,
+            metadata=metadata,
+        )
+    return str(info.model_uri)
+
+
+def open_weights(place: str, home: Path) -> tuple[Detector, Description]:
+    """Return the detector of a .safetensors file, or of a registered model, `models:/NAME@ALIAS` or `models:/NAME/3`.
+
+    The registry is that of MLFLOW_TRACKING_URI, else the one in `home`. Raises UsageError if there is no such model.
+    """
+    if not place.startswith("models:/"):
+        return weights.load(place)
+    return weights.load(download(place, runs.default_uri(home)) / WEIGHTS_FILE)
+
+
+def download(model_uri: str, uri: str) -> Path:
+    """Return a local folder with the packaged artifacts of a model."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", tracking_uri=uri))
+    except (mlflow.MlflowException, OSError) as error:
+        raise UsageError(f"There is no model {model_uri} in {uri}: {error}") from None
+
+
+def served(model_uri: str, uri: str) -> Any:
+    """Return the packaged model as MLflow serves it."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    return mlflow.pyfunc.load_model(model_uri)
+
+
+def fingerprint(weights_file: Path) -> str:
+    """Return the SHA-256 of a file of weights, by which the registry knows it again."""
+    return hashlib.sha256(weights_file.read_bytes()).hexdigest()

@@ -1,0 +1,117 @@
+"""The way of a run's model into the registry: folded, proven, packaged, then named champion."""
+
+import contextlib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yolab.data import coco
+from yolab.errors import GateError, UsageError
+from yolab.models import weights
+from yolab.models.fold import fold
+from yolab.registry import gates, package
+from yolab.registry.gates import Verdict
+from yolab.tracking import record, runs
+
+CHAMPION = "champion"
+_FINGERPRINT_TAG = "yolab.weights_sha256"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """`version` of the registered model; `new` is False if these weights were the champion already."""
+
+    name: str
+    version: str
+    run_name: str
+    new: bool
+    verdicts: tuple[Verdict, ...]
+    metrics: dict[str, float]
+
+
+def best_run(uri: str, sweep: str) -> dict[str, Any]:
+    """Return the trial of a sweep with the highest AP, as `runs.list_runs` describes it. Raises UsageError."""
+    parents = runs.list_runs(uri, name=sweep)
+    if not parents:
+        raise UsageError(f"There is no sweep {sweep} in {uri}. `yolab runs` lists what is there.")
+    trials = [run for run in runs.list_runs(uri, parent=parents[0]["run_id"]) if record.WEIGHTS_TAG in run["tags"]]
+    if not trials:
+        raise UsageError(f"No trial of the sweep {sweep} has ended with weights yet.")
+    return max(trials, key=lambda run: run["metrics"].get("ap", 0.0))
+
+
+def named_run(uri: str, name: str) -> dict[str, Any]:
+    """Return the newest finished run of that name or id. Raises UsageError."""
+    found = [run for run in runs.list_runs(uri) if name in (run["name"], run["run_id"])]
+    finished = [run for run in found if record.WEIGHTS_TAG in run["tags"]]
+    if not finished:
+        state = "has not ended with weights yet" if found else "is not there"
+        raise UsageError(f"The run {name} {state} in {uri}. `yolab runs` lists what is there.")
+    return finished[0]
+
+
+def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
+    """Fold the model of a run, let it prove itself on the run's validation split, register it and make it champion.
+
+    Nothing is registered if these very weights are the champion already. Raises GateError if a gate says no.
+    """
+    from mlflow import MlflowException
+
+    trained_file = Path(run["tags"][record.WEIGHTS_TAG])
+    if not trained_file.exists():
+        raise UsageError(f"The weights of {run['name']} are no longer at {trained_file}: train it again.")
+    client = runs.client(uri)
+    fingerprint = package.fingerprint(trained_file)
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        champion = None
+    if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
+        return Promotion(name, champion.version, run["name"], False, (), _metrics_of(champion))
+
+    trained, about = weights.load(trained_file)
+    dataset = coco.load(Path(run["params"]["data.path"]), run["params"]["data.val"], run["params"]["data.on_error"])
+    folded = fold(trained)
+    metrics = gates.score(folded, dataset, about.image_size)
+    verdicts = (
+        gates.folded_outputs_are_equal(trained, folded, dataset, about.image_size),
+        gates.ap_did_not_move(gates.score(trained, dataset, about.image_size), metrics),
+        gates.ap50_is_enough(metrics, least_ap50),
+    )
+    for verdict in verdicts:
+        if not verdict.passed:
+            raise GateError(f"{run['name']} was not promoted: the gate “{verdict.gate}” measured {verdict.measured}.")
+
+    lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint} | {f"yolab.{k}": f"{v:.6f}" for k, v in metrics.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        folded_file = Path(scratch) / package.WEIGHTS_FILE
+        weights.save(folded, replace(about, folded=True), folded_file)
+        model_uri = package.log_package(uri, run["run_id"], folded_file, lineage)
+    package.served(model_uri, uri)  # a package that can't be loaded must not become champion
+    version = _register(client, name, model_uri, run["run_id"], lineage)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    return Promotion(name, version, run["name"], True, verdicts, metrics)
+
+
+def _lineage(run: dict[str, Any]) -> dict[str, str]:
+    """Return what the model comes from: run, configuration, data version, code."""
+    wanted = (record.DIGEST_TAG, "yolab.data_digest", "yolab.data_version", "mlflow.source.git.commit")
+    found = {tag: run["tags"][tag] for tag in wanted if tag in run["tags"]}
+    return {"yolab.run_id": run["run_id"], "yolab.run_name": run["name"]} | {
+        tag.replace("mlflow.source.git.commit", "yolab.git_commit"): value for tag, value in found.items()
+    }
+
+
+def _register(client: Any, name: str, model_uri: str, run_id: str, tags: dict[str, str]) -> str:
+    from mlflow import MlflowException
+
+    with contextlib.suppress(MlflowException):  # it is there already
+        client.create_registered_model(name, description="Detectors promoted by yolab.")
+    version = client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags)
+    return str(version.version)
+
+
+def _metrics_of(version: Any) -> dict[str, float]:
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    return {name: float(version.tags[f"yolab.{name}"]) for name in names if f"yolab.{name}" in version.tags}

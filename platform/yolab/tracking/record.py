@@ -1,0 +1,50 @@
+"""What is recorded of a run besides its metrics: parameters to compare by, tags to find and trust it by."""
+
+from pathlib import Path
+from typing import Any
+
+from yolab.models.count import cost
+from yolab.models.detector import blueprint_of
+from yolab.preflight import Cleared
+from yolab.tracking import runs
+from yolab.tracking.data_version import data_version
+from yolab.training.optimiser import schedule
+
+DIGEST_TAG = "yolab.digest"
+KIND_TAG = "yolab.kind"  # train, sweep or trial
+WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are
+STATE_TAG = "yolab.state"
+
+
+def params_of(cleared: Cleared) -> dict[str, Any]:
+    """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
+    experiment = cleared.experiment
+    cut = schedule(experiment.recipe, -(-cleared.train_images // experiment.recipe.batch))
+    counted = cost(blueprint_of(experiment.model), len(cleared.names), experiment.data.image_size)
+    counts = {"params": counted.params, "params_fused": counted.params_fused, "gflops": round(counted.gflops, 3)}
+    return experiment.flat() | cut.described() | counts
+
+
+def tags_of(cleared: Cleared, kind: str) -> dict[str, str]:
+    """Return configuration digest, data version, git commit and what was skipped of the data."""
+    version = data_version(Path(cleared.experiment.data.path))
+    tags = {
+        KIND_TAG: kind,
+        DIGEST_TAG: cleared.digest,
+        "yolab.data_digest": cleared.data_digest,
+        "yolab.data_version": version.md5 if version else "not pinned",
+        "yolab.data_pinned_by": str(version.pin_file) if version else "",
+        **runs.git_state(Path.cwd()),
+    }
+    return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in cleared.skipped.items()}
+
+
+def open_recorded(
+    cleared: Cleared, kind: str, name: str, key: str, home: Path, parent_id: str | None = None
+) -> tuple[str, str]:
+    """Open the MLflow run of `key`, or find it again; return the URI and the run's id."""
+    experiment = cleared.experiment
+    uri = runs.tracking_uri(experiment, home)
+    group = experiment.tracking.experiment or experiment.name
+    params, tags = params_of(cleared), tags_of(cleared, kind)
+    return uri, runs.open_run(uri, group, name, key, parent_id=parent_id, params=params, tags=tags)

@@ -1,0 +1,293 @@
+"""Runs in MLflow: where they are, open, finish and list them. Everything that needs an answer at once and may fail;
+the metrics of a training take the journal."""
+
+import logging
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from yolab.errors import UsageError, YolabError
+from yolab.experiment import Experiment, nearest
+
+KEY_TAG = "yolab.key"
+PARENT_TAG = "mlflow.parentRunId"
+PARAMS_PER_CALL = 100  # MLflow's limit
+RUNS_PER_PAGE = 1000
+SAMPLING_SECONDS = 5.0
+SQLITE = "sqlite:///"
+
+logger = logging.getLogger(__name__)
+
+
+def tracking_uri(experiment: Experiment, home: Path) -> str:
+    """Return the MLflow URI of an experiment: its own, else `default_uri`. The folder of an SQLite file is made."""
+    configured = experiment.tracking.uri
+    uri = default_uri(home) if configured == "auto" else _absolute(configured)
+    file = _sqlite_file(uri)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return uri
+
+
+def default_uri(home: Path) -> str:
+    """Return the MLflow URI of MLFLOW_TRACKING_URI, else that of an SQLite file in `home`, the `runs/` folder.
+
+    A relative SQLite path becomes absolute, because workers change directory.
+    """
+    return _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home}/mlflow.db")
+
+
+def database_is_missing(uri: str) -> bool:
+    """Return whether the URI names an SQLite file that isn't there yet: asking MLflow would make it, in ten seconds."""
+    file = _sqlite_file(uri)
+    return file is not None and not file.exists()
+
+
+def without_password(uri: str) -> str:
+    """Return the URI as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def check_answers(uri: str) -> None:
+    """Return if MLflow answers at the URI. Raises YolabError, with the reason, if it doesn't."""
+    with _in_words(uri):
+        client(uri).search_experiments(max_results=1)
+
+
+def client(uri: str) -> Any:
+    """Return an MlflowClient that gives up after seconds: MLflow's own patience of 7 retries at 120 s would hold up
+    those who wait for it. What the user has set in the environment stays."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def allowed_name(name: str) -> str:
+    """Return a metric's name as MLflow accepts it; a class called "tv+monitor" would otherwise stop its whole batch."""
+    return re.sub(r"[^/\w.\- :]", "_", name)
+
+
+def open_run(
+    uri: str,
+    experiment_name: str,
+    run_name: str,
+    key: str,
+    *,
+    parent_id: str | None = None,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    artifact_root: Path | None = None,
+) -> str:
+    """Return the id of the one run with this key in the experiment, made if there is none; its status is then RUNNING.
+
+    `params` by dotted path. A reused run keeps its first parameters: equal keys are equal work, what may differ is
+    where it runs. `artifact_root` None: next to an SQLite file, otherwise the server's choice. One caller a key.
+    Raises YolabError if MLflow can't be used, UsageError if the experiment was deleted.
+    """
+    from mlflow.entities import Param, RunTag
+
+    with _in_words(uri):
+        mlflow = client(uri)
+        experiment_id = _experiment_id(mlflow, uri, experiment_name, artifact_root)
+        same_key = mlflow.search_runs(
+            [experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=["attributes.start_time ASC"], max_results=1
+        )
+        all_tags = {**tags, KEY_TAG: key} | ({PARENT_TAG: parent_id} if parent_id else {})
+        if same_key:
+            run = same_key[0]
+            mlflow.update_run(run.info.run_id, status="RUNNING")
+            mlflow.log_batch(run.info.run_id, tags=[RunTag(name, str(value)) for name, value in all_tags.items()])
+        else:
+            run = mlflow.create_run(experiment_id, tags=all_tags, run_name=run_name)
+        missing = [Param(name, str(value)) for name, value in params.items() if name not in run.data.params]
+        for start in range(0, len(missing), PARAMS_PER_CALL):
+            mlflow.log_batch(run.info.run_id, params=missing[start : start + PARAMS_PER_CALL], synchronous=True)
+        return str(run.info.run_id)
+
+
+def finish_run(
+    uri: str,
+    run_id: str,
+    status: Literal["FINISHED", "FAILED", "KILLED"],
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """End a run, with last metrics (those of equal value are left as they are) and tags. Finishing twice is harmless.
+
+    Raises YolabError if MLflow can't be used.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    with _in_words(uri):
+        mlflow = client(uri)
+        logged = mlflow.get_run(run_id).data._metric_objs
+        value_of = {metric.key: metric.value for metric in logged}
+        last_step = max((metric.step for metric in logged if not metric.key.startswith("system/")), default=0)
+        now_ms = time.time_ns() // 1_000_000
+        last = {allowed_name(name): float(value) for name, value in (metrics or {}).items()}
+        points = [Metric(*point, now_ms, last_step) for point in last.items() if value_of.get(point[0]) != point[1]]
+        run_tags = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+        mlflow.log_batch(run_id, metrics=points, tags=run_tags, synchronous=True)
+        mlflow.set_terminated(run_id, status)
+
+
+def log_artifact(uri: str, run_id: str, path: Path, artifact_path: str | None = None) -> None:
+    """Keep a file with a run, in the folder `artifact_path` of its artifacts. Raises YolabError if MLflow can't."""
+    with _in_words(uri):
+        client(uri).log_artifact(run_id, str(path), artifact_path)
+
+
+def list_runs(
+    uri: str, experiment: str | None = None, parent: str | None = None, name: str | None = None
+) -> list[dict[str, Any]]:
+    """Return all runs, newest first, as dicts of name, run_id, experiment, status, params, metrics, tags, start_time,
+    end_time (milliseconds since 1970, None while it runs) and parent_id.
+
+    `experiment`, `parent` (a run id) and `name` narrow the list. Raises UsageError if there is no such experiment,
+    YolabError if MLflow can't be used.
+    """
+    if database_is_missing(uri):
+        return []
+    conditions = {f"tags.`{PARENT_TAG}`": parent, "attributes.run_name": name}
+    wanted = " AND ".join(f"{field} = '{value}'" for field, value in conditions.items() if value is not None)
+    with _in_words(uri):
+        mlflow = client(uri)
+        names = {found.experiment_id: found.name for found in _pages(mlflow.search_experiments)}
+        if experiment is not None and experiment not in names.values():
+            raise UsageError(
+                f"MLflow has no experiment {experiment!r}. Did you mean {nearest(experiment, names.values())}?"
+            )
+        ids = [id_ for id_, found in names.items() if experiment in (None, found)]
+        runs = _pages(mlflow.search_runs, experiment_ids=ids, filter_string=wanted) if ids else []
+        return [_as_dict(run, names) for run in runs]
+
+
+def git_state(folder: Path) -> dict[str, str]:
+    """Return the tags that name the commit a folder is at, and whether tracked files differ from it; {} outside git."""
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return {}
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"mlflow.source.git.commit": commit, "yolab.git_dirty": "true" if changes else "false"}
+
+
+@contextmanager
+def system_metrics(uri: str, run_id: str) -> Iterator[None]:
+    """Log the load of this machine every 5 seconds as MLflow's `system/…` metrics.
+
+    A thread does it, which neither blocks nor fails the work inside and needs no active run. While MLflow is away,
+    samples are kept.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(target=_sample, args=(uri, run_id, stop), name="yolab-system-metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=SAMPLING_SECONDS)
+
+
+def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
+    """Sample until `stop`. MLflow's own loop gives up for good at the first request that fails, hence this one."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = None
+    while not stop.is_set():
+        try:
+            if monitor is None:
+                client(uri).get_run(run_id)  # the monitor itself would start again at step 0 if this failed
+                monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+            monitor.collect_metrics()
+            monitor.publish_metrics(monitor.aggregate_metrics())
+            monitor.mlflow_logger.flush()  # keeps what it could not send
+        except Exception as error:
+            logger.debug("No system metrics for now: %s", error)
+        stop.wait(SAMPLING_SECONDS)
+
+
+def _experiment_id(mlflow: Any, uri: str, name: str, artifact_root: Path | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        file = _sqlite_file(uri)
+        root = artifact_root or (file.parent / "artifacts" if file else None)
+        try:
+            return str(mlflow.create_experiment(name, artifact_location=root.resolve().as_uri() if root else None))
+        except MlflowException as error:
+            found = mlflow.get_experiment_by_name(name)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:  # made by another process meanwhile
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise UsageError(
+            f"The MLflow experiment {name!r} was deleted: take another name (tracking.experiment=…), "
+            f"or bring it back with `mlflow experiments restore --experiment-id {found.experiment_id}`."
+        )
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _in_words(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises into one sentence, without the password that a URI may hold."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        shown = without_password(uri)
+        reason = str(error).split("\n")[0].replace(uri, shown)
+        raise YolabError(f"MLflow at {shown} can't be used: {reason}") from error
+
+
+def _absolute(uri: str) -> str:
+    file = _sqlite_file(uri)
+    return f"{SQLITE}{file.resolve()}" if file else uri
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(**arguments, max_results=RUNS_PER_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _as_dict(run: Any, experiment_names: Mapping[str, str]) -> dict[str, Any]:
+    running = run.info.status == "RUNNING"
+    return {
+        "name": run.info.run_name,
+        "run_id": run.info.run_id,
+        "experiment": experiment_names[run.info.experiment_id],
+        "status": run.info.status,
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+        "tags": dict(run.data.tags),
+        "start_time": run.info.start_time,
+        "end_time": None if running else run.info.end_time,  # a resumed run still has its former one
+        "parent_id": run.data.tags.get(PARENT_TAG),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Return what git says, or nothing if it fails or isn't there."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

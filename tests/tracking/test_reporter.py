@@ -1,0 +1,110 @@
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from yolab.tracking.journal import FILE_NAME, Flusher, Journal
+from yolab.tracking.reporter import TrackedReporter, tracked
+from yolab.tracking.runs import client, list_runs
+from yolab.training.reporter import FolderReporter
+
+
+def train(reporter: TrackedReporter, epochs: range, scratch: Path) -> None:
+    """Report a loss of 1/epoch with a checkpoint for each epoch."""
+    scratch.mkdir(exist_ok=True)
+    for epoch in epochs:
+        (scratch / "weights").write_text(str(epoch))
+        reporter.report(epoch, {"loss": 1 / epoch}, scratch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "run"
+    path.mkdir()
+    return path
+
+
+def epochs_in(path: Path) -> list[int]:
+    return [entry["epoch"] for entry in Journal(path).entries()]
+
+
+def test_every_checkpoint_carries_the_journal_up_to_its_epoch(folder: Path, tmp_path: Path) -> None:
+    reporter = TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None)
+    assert reporter.restore() is None
+    train(reporter, range(1, 4), tmp_path / "scratch")
+    assert (folder / "checkpoint" / "weights").read_text() == "3"
+    assert epochs_in(folder / "checkpoint" / FILE_NAME) == epochs_in(folder / FILE_NAME) == [1, 2, 3]
+    assert not reporter.should_stop()
+    reporter.inner.stop_requested = True
+    assert reporter.should_stop()
+
+
+def test_what_was_not_durable_is_repeated_and_in_the_journal_once(folder: Path, tmp_path: Path) -> None:
+    class Failing(FolderReporter):
+        def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+            if epoch == 3:
+                raise ConnectionError("the storage is away")
+            super().report(epoch, metrics, checkpoint)
+
+    with pytest.raises(ConnectionError):
+        train(TrackedReporter(Failing(folder), Journal(folder / FILE_NAME), None), range(1, 5), tmp_path / "scratch")
+    again = TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None)
+    assert again.restore() == folder / "checkpoint"
+    assert epochs_in(folder / FILE_NAME) == [1, 2]
+    train(again, range(3, 5), tmp_path / "scratch")
+    assert epochs_in(folder / FILE_NAME) == [1, 2, 3, 4]
+
+
+def test_a_run_that_is_interrupted_and_resumed_elsewhere_has_every_point_once(
+    folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
+) -> None:
+    for place, epochs in (("here", range(1, 4)), ("there", range(4, 6))):
+        with tracked(FolderReporter(folder), mlflow_uri, run_id, tmp_path / place) as reporter:
+            reporter.restore()
+            train(reporter, epochs, tmp_path / "scratch")
+    history = client(mlflow_uri).get_metric_history(run_id, "loss")
+    assert sorted((metric.step, metric.value) for metric in history) == [(epoch, 1 / epoch) for epoch in range(1, 6)]
+    assert epochs_in(tmp_path / "there" / FILE_NAME) == [1, 2, 3, 4, 5]
+    assert "system/cpu_utilization_percentage" in list_runs(mlflow_uri)[0]["metrics"]
+
+
+def test_resuming_delivers_what_could_not_be_sent_before(
+    folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
+) -> None:
+    """Even if nothing is left to train."""
+    train(TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None), range(1, 4), tmp_path / "scratch")
+    with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+        reporter.restore()
+    assert len(client(mlflow_uri).get_metric_history(run_id, "loss")) == 3
+
+
+def test_artifacts_are_kept_with_the_run_and_in_mlflow(
+    folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
+) -> None:
+    (tmp_path / "picture.png").write_bytes(b"png")
+    journal = Journal(folder / FILE_NAME)
+    TrackedReporter(FolderReporter(folder), journal, Flusher(journal, mlflow_uri, run_id)).save_artifact(
+        tmp_path / "picture.png"
+    )
+    assert (folder / "picture.png").exists()
+    assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["picture.png"]
+
+
+def test_artifacts_stay_in_the_folder_with_one_warning_if_mlflow_is_away(
+    folder: Path,
+    tmp_path: Path,
+    away_uri: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    journal = Journal(folder / FILE_NAME)
+    reporter = TrackedReporter(FolderReporter(folder), journal, Flusher(journal, away_uri, "0" * 32))
+    start = time.monotonic()
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"png")
+        reporter.save_artifact(tmp_path / name)
+        assert (folder / name).exists()
+    assert time.monotonic() - start < 10
+    assert sum(record.name == "yolab.tracking.reporter" for record in caplog.records) == 1
