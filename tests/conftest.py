@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiny_set
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
@@ -26,3 +28,9 @@ def mlflow_uri(migrated_database: Path, tmp_path: Path) -> str:
     home.mkdir()
     shutil.copyfile(migrated_database, home / "mlflow.db")
     return f"sqlite:///{home}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 24 training and 8 validation images, in COCO layout."""
+    return tiny_set.write(tmp_path_factory.mktemp("set") / "tiny", {"train2017": 24, "val2017": 8})

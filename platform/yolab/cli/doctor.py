@@ -4,7 +4,9 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import sys
+import textwrap
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -17,6 +19,7 @@ from yolab.errors import UsageError, YolabError
 GIB = 2**30
 ROOM_GIB = 1.0  # a short run with its checkpoints and database
 CONNECT_SECONDS = 3.0
+CLUSTER_SECONDS = 30.0  # connecting takes about 5
 
 
 class Check(NamedTuple):
@@ -105,23 +108,34 @@ def _cluster() -> list[Check]:
     """Look at the Ray cluster; no line without Ray, whose own line says so."""
     if _version("ray") is None:
         return []
-    from yolab.cluster.connect import capacity
-
     address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        return [Check("cluster", "none (RAY_ADDRESS isn't set): work starts its own on this machine")]
     try:
-        _knock(address or "")
-        room = capacity()
-    except Exception as error:  # Ray raises what it likes; whatever it is, it is the finding
+        _knock(address)
+        has = _ask_capacity()
+    except (OSError, subprocess.SubprocessError) as error:
         advice = "start the cluster, or correct or unset RAY_ADDRESS"
-        return [Check("cluster", f"{address} doesn't answer: {str(error).splitlines()[0]}", False, advice=advice)]
-    has = f"{room.cpus} CPUs, {room.gpus} GPUs"
-    if address:
-        return [Check("cluster", f"{address}: {has}")]
-    return [Check("cluster", f"none (RAY_ADDRESS isn't set): work starts its own here, {has}")]
+        return [Check("cluster", f"{address} doesn't answer: {_short(error)}", False, advice=advice)]
+    return [Check("cluster", f"{address}: {has}")]
+
+
+def _ask_capacity() -> str:
+    """Return what the cluster has. In a process of its own, since Ray waits for minutes where something else than
+    Ray answers, and can't be told not to. Raises SubprocessError."""
+    code = "from yolab.cluster.connect import capacity as c; r = c(); print(f'{r.cpus} CPUs, {r.gpus} GPUs')"
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True)
+    except subprocess.CalledProcessError as error:
+        raise subprocess.SubprocessError(error.stderr.strip().rpartition("\n")[2]) from error
+    except subprocess.TimeoutExpired:
+        raise subprocess.SubprocessError(f"no Ray cluster within {CLUSTER_SECONDS:.0f} s") from None
+    return done.stdout.strip().rpartition("\n")[2]
 
 
 def _knock(address: str) -> None:
-    """Raise OSError if nobody listens at host:port, which Ray takes a minute to notice; other addresses pass."""
+    """Raise OSError if nobody listens at host:port, which Ray takes minutes to notice; other addresses pass."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
@@ -140,9 +154,8 @@ def _mlflow(home: Path) -> Check:
     try:
         runs.check_answers(uri)
     except YolabError as error:
-        return Check(
-            "mlflow uri", str(error), False, advice="start the server, or correct or unset MLFLOW_TRACKING_URI"
-        )
+        advice = "start the server, or correct or unset MLFLOW_TRACKING_URI"
+        return Check("mlflow uri", _short(error), False, advice=advice)
     return Check("mlflow uri", f"{shown}, answers")
 
 
@@ -165,3 +178,8 @@ def _data(folder: Path) -> Check:
     if version is None:
         return Check("data", "not pinned", False, needed=False, advice=f"yolab data version {folder} --pin")
     return Check("data", f"{version.md5}, {version.nfiles} files, pinned by {version.pin_file.name}")
+
+
+def _short(error: Exception) -> str:
+    """Return the beginning of what others' errors say, which may be pages."""
+    return textwrap.shorten(str(error), 160, placeholder=" …")

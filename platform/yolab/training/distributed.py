@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce as differentiable_sum
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -47,7 +46,23 @@ class Workers:
             return model
         _synchronise_batch_norm(model)
         devices = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all workers; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
 
 
 def _synchronise_batch_norm(model: nn.Module) -> None:
@@ -62,16 +77,15 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        values = x.float()
+        values = x.to(self.weight.dtype)
         pixels = values.new_full((1,), values.numel() / values.shape[1])
-        sums = torch.cat([values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), pixels])
-        total, squares, count = differentiable_sum(sums).split([self.num_features, self.num_features, 1])
-        mean = total / count
-        variance = (squares / count - mean.square()).clamp(min=0)
-        self._remember(mean.detach(), variance.detach() * (count / (count - 1)).detach())
+        total, count = _Sum.apply(torch.cat([values.sum((0, 2, 3)), pixels])).split([self.num_features, 1])
+        centred = values - (total / count)[:, None, None]
+        # a second pass, because E[x²] − E[x]² loses the variance where the mean is large
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        self._remember((total / count).detach(), (variance * count / (count - 1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Yolab
+from yolab.tracking import runs
+from yolab.tracking.record import DIGEST_TAG, KIND_TAG, STATE_TAG
+
+
+@pytest.fixture
+def home(mlflow_uri: str) -> Path:
+    """A home with one plain run and one sweep of two trials, all of the experiment "cells"."""
+
+    def run(name: str, kind: str, ap: float | None, parent: str | None = None) -> str:
+        params, tags = {"model.name": "yolov7-tiny", "seed": 0}, {KIND_TAG: kind, DIGEST_TAG: f"digest-{name}"}
+        run_id = runs.open_run(mlflow_uri, "cells", name, name, parent_id=parent, params=params, tags=tags)
+        if ap is not None:
+            metrics = {"ap": ap, "ap50": 2 * ap, "ap_small": float("nan")}
+            runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics, {STATE_TAG: "finished"})
+        return run_id
+
+    run("plain", "train", 0.25)
+    sweep = run("search", "sweep", None)
+    run("trial-000", "trial", 0.125, sweep)
+    run("trial-001", "trial", None, sweep)
+    return Path(mlflow_uri.removeprefix("sqlite:///")).parent
+
+
+def test_json_gives_params_metrics_and_tags_of_every_run_newest_first(yolab: Yolab, home: Path) -> None:
+    answer = yolab("runs", "--home", home, "--json")
+    assert answer.code == 0
+    found = answer.json()
+    assert [run["name"] for run in found] == ["trial-001", "trial-000", "search", "plain"]
+    plain = found[-1]
+    assert plain["params"]["model.name"] == "yolov7-tiny"
+    assert plain["metrics"]["ap50"] == 0.5
+    assert plain["tags"][DIGEST_TAG] == "digest-plain"
+
+
+def test_a_sweep_narrows_the_list_to_its_trials(yolab: Yolab, home: Path) -> None:
+    answer = yolab("runs", "--home", home, "--experiment", "cells", "--sweep", "search", "--json")
+    assert [run["name"] for run in answer.json()] == ["trial-001", "trial-000"]
+
+
+def test_the_table_shows_state_scores_model_and_digest(yolab: Yolab, home: Path) -> None:
+    lines = {line.split()[1]: line for line in yolab("runs", "--home", home).out.splitlines() if "digest-" in line}
+    assert "running" in lines["trial-001"]
+    assert all(word in lines["plain"] for word in ("finished", "0.250", "0.500", "yolov7-tiny", "digest-plain"))
+
+
+def test_wrong_names_are_refused_with_the_nearest_one(yolab: Yolab, home: Path) -> None:
+    wrong_sweep = yolab("runs", "--home", home, "--sweep", "serch")
+    assert wrong_sweep.code == 2
+    assert "Did you mean search?" in wrong_sweep.err
+    wrong_experiment = yolab("runs", "--home", home, "--experiment", "cell")
+    assert wrong_experiment.code == 2
+    assert "Did you mean cells?" in wrong_experiment.err
+
+
+def test_without_a_database_there_are_no_runs_and_none_is_made(yolab: Yolab, tmp_path: Path) -> None:
+    answer = yolab("runs", "--home", tmp_path / "none", "--json")
+    assert (answer.code, answer.json()) == (0, [])
+    assert not (tmp_path / "none").exists()
+    assert yolab("runs", "--home", tmp_path / "none", "--sweep", "search").code == 2
+
+
+def test_a_server_that_is_away_is_told_in_words(yolab: Yolab) -> None:
+    answer = yolab("runs", "--uri", "http://user:secret@127.0.0.1:9")
+    assert (answer.code, answer.out) == (1, "")
+    assert "can't be used" in answer.err
+    assert "secret" not in answer.err
+
+
+def test_json_is_alone_on_stdout_of_the_real_command_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "yolab.cli", "runs", "--home", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
