@@ -24,7 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A frozen part of an experiment; unknown keys and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Scale(Section):
@@ -253,6 +253,8 @@ class _Yaml(yaml.SafeLoader):
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is no name", key_node.start_mark)
             if key in mapping:
                 raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
             mapping[key] = self.construct_object(value_node, deep=True)
@@ -300,15 +302,17 @@ def _split_override(text: str) -> tuple[str, Any]:
 
 def _expand_presets(values: dict[str, Any]) -> dict[str, Any]:
     """Put the values of the named presets below the given ones. An unknown preset is left to the schema."""
-    recipe, data = values.get("recipe", {}), values.get("data", {})
-    if not isinstance(recipe, Mapping) or not isinstance(data, Mapping):
-        return values
-    preset = recipe.get("preset", "p5")
-    augment = data.get("augment", {})
-    augment_preset = augment.get("preset", preset) if isinstance(augment, Mapping) else "p5"
+
+    def section(of: Any, name: str) -> Mapping[str, Any]:
+        found = of.get(name, {})
+        return found if isinstance(found, Mapping) else {}
+
+    recipe = section(values, "recipe").get("preset", "p5")
+    named = section(section(values, "data"), "augment").get("preset")
+    augment = named or (recipe if recipe in _RECIPE_PRESETS else "p5")
     below = {
-        "recipe": _RECIPE_PRESETS.get(str(preset), _RECIPE_PRESETS["p5"]),
-        "data": {"augment": _AUGMENT_PRESETS.get(str(augment_preset), _AUGMENT) | {"preset": augment_preset}},
+        "recipe": _RECIPE_PRESETS.get(str(recipe), _RECIPE_PRESETS["p5"]),
+        "data": {"augment": _AUGMENT_PRESETS.get(str(augment), _AUGMENT_PRESETS["p5"]) | {"preset": augment}},
     }
     return merge(below, values)
 
@@ -334,6 +338,8 @@ def _unknown(path: str, known: list[str], source: str) -> str:
 
 def _in_words(problem: Mapping[str, Any], source: str) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(where, list(_paths(Experiment)), source)
     if problem["type"] == "missing":
         return f"{where} is missing in {source}: add it."
     told = problem["msg"].replace("Input should be", "it should be")

@@ -44,7 +44,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
 def progress_bar(what: str) -> Iterator[Progress]:
     """Give a progress display on stderr; without a terminal it stays silent."""
     columns = (TextColumn(what), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         yield progress
 
 

@@ -49,7 +49,8 @@ def predict(
     results = []
     for found in sorted(detections, key=lambda found: found.image_id):
         sample = samples[found.image_id]
-        picture = output / f"{sample.path.stem}.png"
+        again = any(other.path.stem == sample.path.stem for other in samples[: found.image_id])
+        picture = output / f"{sample.path.stem}{f'-{found.image_id}' if again else ''}.png"
         save_detections(sample, found, about.names, picture)
         objects = [
             {"class": about.names[label], "score": round(score, 4), "box": [round(side, 1) for side in box]}

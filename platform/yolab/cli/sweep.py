@@ -35,59 +35,55 @@ def sweep(
     """
     from yolab.cli.train import cleared_experiment
     from yolab.cluster import spaces
+    from yolab.cluster import sweep as search
     from yolab.cluster.connect import capacity
     from yolab.errors import UsageError
-    from yolab.tracking import folders, record
+    from yolab.tracking import folders, record, runs
 
-    cleared = cleared_experiment(experiment, overrides or [], room=capacity())
+    room = capacity()
+    cleared = cleared_experiment(experiment, overrides or [], room)
     domains = spaces.read(space, cleared.experiment)
     name = name or cleared.experiment.name
     folder = home / name
     work = {"digest": cleared.digest, "space": domains, "trials": trials, "grace": grace, "reduction": reduction}
     if folder.exists() and not resume:
-        raise UsageError(f"There is a sweep {name} in {home}: go on with it by --resume, or say another --name.")
+        raise UsageError(f"There is a run or sweep {name} in {home}: go on by --resume, or say another --name.")
     if resume and not folder.exists():
         raise UsageError(f"There is no sweep {name} in {home} to go on with: leave out --resume.")
     key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
-    uri, parent_id = record.open_recorded(cleared, "sweep", name, key, home)
-    _search(cleared, domains, name, key, folder, uri, parent_id, (trials, grace, reduction))
+    uri = runs.tracking_uri(cleared.experiment, home)
+    parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
+    tags = record.tags_of(cleared, "trial")
+    described = search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, trials, grace, reduction)
+    if _ended(folder) < trials:
+        _search(described, domains, room)
     _show(cleared, folder, domains, as_json)
 
 
-def _search(
-    cleared: Any,
-    domains: dict[str, Any],
-    name: str,
-    key: str,
-    folder: Path,
-    uri: str,
-    parent_id: str,
-    size: tuple[int, int, int],
-) -> None:
+def _search(described: Any, domains: dict[str, Any], room: Any) -> None:
     """Run what is left of a sweep, and record how it ended."""
-    from yolab.cluster import sweep as cluster_sweep
-    from yolab.cluster.connect import capacity, connected
+    from yolab.cluster import sweep as search
+    from yolab.cluster.connect import connected
     from yolab.tracking import record, runs
 
-    trials, grace, reduction = size
-    described = cluster_sweep.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, trials, grace, reduction)
-    if _ended(folder) < trials:
-        try:
-            with connected(), _display(folder, trials):
-                cluster_sweep.run(described, domains, capacity())
-        except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            state = "interrupted" if interrupted else "failed"
-            runs.finish_run(uri, parent_id, "KILLED" if interrupted else "FAILED", tags={record.STATE_TAG: state})
-            raise
-    if _ended(folder) < trials:  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
-        runs.finish_run(uri, parent_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
+    def end(status: Any, state: str, **more: Any) -> None:
+        runs.finish_run(described.uri, described.parent_id, status, tags={record.STATE_TAG: state}, **more)
+
+    folder = described.folder
+    try:
+        with connected(), _display(folder, described.trials):
+            search.run(described, domains, room)
+        if _ended(folder) < described.trials:  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        end("KILLED", "interrupted")
         console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
-        raise KeyboardInterrupt
-    best = max(cluster_sweep.rows(folder), key=lambda row: row.get("ap", 0.0))
-    scores: dict[str, float] = {score: best[score] for score in ("ap", "ap50", "ap_small") if score in best}
-    tags = {record.STATE_TAG: "finished", "yolab.best_trial": best["trial"]}
-    runs.finish_run(uri, parent_id, "FINISHED", scores, tags)
+        raise
+    except Exception:
+        end("FAILED", "failed")
+        raise
+    best = max(search.rows(folder), key=lambda row: row.get("ap", 0.0))
+    end("FINISHED", "finished", metrics={score: best[score] for score in ("ap", "ap50", "ap_small") if score in best})
 
 
 def _ended(folder: Path) -> int:
@@ -164,4 +160,5 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
 
 
 def _point(config: dict[str, Any]) -> str:
-    return " ".join(f"{_SHORT.get(path, path)}={value:.4g}" for path, value in config.items())
+    values = {path: f"{value:.4g}" if isinstance(value, float) else value for path, value in config.items()}
+    return " ".join(f"{_SHORT.get(path, path)}={value}" for path, value in values.items())

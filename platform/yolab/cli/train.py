@@ -31,7 +31,8 @@ def train(
     work = {"digest": cleared.digest, "workers": described.compute.workers}
     folder = folders.last_used(home, described.name) if resume else folders.unused(home, described.name)
     key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
-    uri, run_id = record.open_recorded(cleared, "train", folder.name, key, home)
+    uri = runs.tracking_uri(described, home)
+    run_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "train"))
     try:
         with progress_bar("Training") as bar:
             task = bar.add_task("")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from yolab.errors import UsageError
 from yolab.preflight import Capacity
 
 TRIAL_RESOURCE = "trial"  # what the driver of a nested run occupies, so that it takes no CPU from its workers
@@ -15,13 +16,16 @@ def connected() -> Iterator[None]:
     """Be connected to Ray inside the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a report waits for this poll
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     import ray
 
     # "local" starts afresh, in spite of the address that a cluster which died may have left behind
     address = os.environ.get("RAY_ADDRESS", "local")
     own = {"resources": {TRIAL_RESOURCE: 1000}} if address == "local" else {}
-    ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **own)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
     try:
         yield
     finally:

@@ -19,6 +19,8 @@ def read(path: Path, base: Experiment) -> Domains:
     """
     domains = read_yaml(path)
     for where, domain in domains.items():
+        if where.endswith(".preset"):
+            raise UsageError(f"{where} in {path} can't be searched: name the values that differ, each by its path.")
         if where not in base.flat():
             raise UsageError(f"{where} is unknown (in {path}). Did you mean {nearest(where, base.flat())}?")
         if not isinstance(domain, Mapping) or len(domain) != 1 or next(iter(domain)) not in KINDS:
@@ -28,6 +30,8 @@ def read(path: Path, base: Experiment) -> Domains:
             raise UsageError(
                 f"{where} in {path}: {kind} takes a list, {'[low, high]' if kind != 'choice' else '[a, b]'}."
             )
+        if kind != "choice" and not (all(isinstance(v, (int, float)) for v in values) and values[0] < values[1]):
+            raise UsageError(f"{where} in {path}: {kind} takes two numbers, the lower one first.")
         for value in [values[0], values[1] - 1] if kind == "randint" else values:
             build(base.model_dump(), {where: value}, source=str(path))
     return domains

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from yolab.cluster import spaces
 from yolab.cluster import train as train_cluster
 from yolab.cluster.connect import TRIAL_RESOURCE
-from yolab.errors import YolabError
+from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment
 from yolab.preflight import Capacity, Cleared
 from yolab.tracking import record, runs
@@ -31,7 +32,8 @@ _TUNE = "tune"
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep searches, and where it is kept: `folder` is `runs/<name>`, trials are children of `parent_id`."""
+    """What a sweep searches, and where it is kept: `folder` is `runs/<name>`, trials are children of `parent_id` and
+    carry `tags`."""
 
     name: str
     key: str
@@ -39,6 +41,7 @@ class Sweep:
     cleared: Cleared
     uri: str
     parent_id: str
+    tags: dict[str, str]
     trials: int
     grace_epochs: int
     reduction: int
@@ -80,6 +83,11 @@ def run(sweep: Sweep, domains: spaces.Domains, capacity: Capacity) -> None:
     Raises YolabError if no trial succeeded.
     """
     experiment = sweep.cleared.experiment
+    if experiment.compute.workers > 1 and TRIAL_RESOURCE not in ray.cluster_resources():
+        raise UsageError(
+            "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
+            f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
+        )
     trainable = tune.with_resources(functools.partial(_trial, sweep=sweep), _resources_of_trial(sweep))
     path = sweep.folder.resolve() / _TUNE
     if tune.Tuner.can_restore(str(path)):
@@ -163,8 +171,7 @@ def _open_run(sweep: Sweep, number: str, config: Mapping[str, Any]) -> tuple[Exp
     experiment = spaces.at(sweep.cleared.experiment, config)
     cleared = replace(sweep.cleared, experiment=experiment)
     key = f"{sweep.key}/{number}"
-    _, run_id = record.open_recorded(cleared, "trial", number, key, sweep.folder.parent, sweep.parent_id)
-    return experiment, run_id
+    return experiment, record.open_recorded(cleared, sweep.uri, number, key, sweep.tags, sweep.parent_id)
 
 
 class _Recorder(tune.Callback):

@@ -32,7 +32,7 @@ class Promotion:
 
 def best_run(uri: str, sweep: str) -> dict[str, Any]:
     """Return the trial of a sweep with the highest AP, as `runs.list_runs` describes it. Raises UsageError."""
-    parents = runs.list_runs(uri, name=sweep)
+    parents = [run for run in runs.list_runs(uri, name=sweep) if run["tags"].get(record.KIND_TAG) == "sweep"]
     if not parents:
         raise UsageError(f"There is no sweep {sweep} in {uri}. `yolab runs` lists what is there.")
     trials = [run for run in runs.list_runs(uri, parent=parents[0]["run_id"]) if record.WEIGHTS_TAG in run["tags"]]
@@ -68,7 +68,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     except MlflowException:
         champion = None
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
-        return Promotion(name, champion.version, run["name"], False, (), _metrics_of(champion))
+        return Promotion(name, str(champion.version), run["name"], False, (), _metrics_of(champion))
 
     trained, about = weights.load(trained_file)
     dataset = coco.load(Path(run["params"]["data.path"]), run["params"]["data.val"], run["params"]["data.on_error"])

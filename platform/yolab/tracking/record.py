@@ -1,5 +1,6 @@
 """What is recorded of a run besides its metrics: parameters to compare by, tags to find and trust it by."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ def params_of(cleared: Cleared) -> dict[str, Any]:
 
 
 def tags_of(cleared: Cleared, kind: str) -> dict[str, str]:
-    """Return configuration digest, data version, git commit and what was skipped of the data."""
+    """Return kind, data version, git commit and what was skipped of the data; to be asked where the user is."""
     version = data_version(Path(cleared.experiment.data.path))
     tags = {
         KIND_TAG: kind,
-        DIGEST_TAG: cleared.digest,
         "yolab.data_digest": cleared.data_digest,
         "yolab.data_version": version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
@@ -40,11 +40,9 @@ def tags_of(cleared: Cleared, kind: str) -> dict[str, str]:
 
 
 def open_recorded(
-    cleared: Cleared, kind: str, name: str, key: str, home: Path, parent_id: str | None = None
-) -> tuple[str, str]:
-    """Open the MLflow run of `key`, or find it again; return the URI and the run's id."""
-    experiment = cleared.experiment
-    uri = runs.tracking_uri(experiment, home)
-    group = experiment.tracking.experiment or experiment.name
-    params, tags = params_of(cleared), tags_of(cleared, kind)
-    return uri, runs.open_run(uri, group, name, key, parent_id=parent_id, params=params, tags=tags)
+    cleared: Cleared, uri: str, name: str, key: str, tags: Mapping[str, str], parent_id: str | None = None
+) -> str:
+    """Open the MLflow run of `key`, or find it again; return its id."""
+    group = cleared.experiment.tracking.experiment or cleared.experiment.name
+    own = {**tags, DIGEST_TAG: cleared.digest}
+    return runs.open_run(uri, group, name, key, parent_id=parent_id, params=params_of(cleared), tags=own)

@@ -1,0 +1,89 @@
+"""`yolab train` over two workers of a real Ray cluster: the same work, one writer, and a worker that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests import tiny_set
+from yolab.experiment import build
+from yolab.tracking.runs import client, list_runs
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+
+
+def command(folder: Path, root: Path, *overrides: str, **changes: object) -> list[str]:
+    described = build({}, tiny_set.experiment(root, **changes), "test").model_dump()
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(described))
+    return [sys.executable, "-m", "yolab.cli", "train", "experiment.yaml", *overrides, "--json"]
+
+
+def result_of(folder: Path, arguments: list[str]) -> dict:
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def history(folder: Path, name: str, metric: str) -> list[tuple[int, float]]:
+    uri = f"sqlite:///{folder}/runs/mlflow.db"
+    (run,) = list_runs(uri, name=name)
+    return [(point.step, point.value) for point in client(uri).get_metric_history(run["run_id"], metric)]
+
+
+def test_two_workers_have_the_first_loss_of_one_and_leave_one_run_with_each_epoch_once(small_set, tmp_path):
+    arguments = command(tmp_path, small_set, recipe__batch=24)
+    one = result_of(tmp_path, [*arguments, "name=one"])
+    two = result_of(tmp_path, [*arguments, "name=two", "compute.workers=2"])
+    losses = {name: history(tmp_path, name, "loss") for name in ("one", "two")}
+    assert [epoch for epoch, _ in losses["two"]] == [1, 2, 3]
+    assert losses["two"][0][1] == pytest.approx(losses["one"][0][1], rel=1e-3)
+    assert Path(tmp_path, two["weights"]).exists()
+    assert set(one) == set(two)
+
+
+def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(small_set, tmp_path):
+    epochs = 30
+    arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
+    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        checkpoints = tmp_path / "runs" / "tiny" / "ray"
+        reached = _wait_for_epoch(checkpoints, 4, running)
+        victims = [p for p in psutil.Process(running.pid).children(recursive=True) if _is_train_worker(p)]
+        assert victims, "no train worker found to kill"
+        os.kill(victims[-1].pid, signal.SIGKILL)
+        output, errors = running.communicate(timeout=300)
+    finally:
+        running.kill()
+    assert running.returncode == 0, errors
+    assert json.loads(output)["metrics"]["loss"] > 0
+    assert [epoch for epoch, _ in history(tmp_path, "tiny", "loss")] == list(range(1, epochs + 1))
+    assert reached >= 4
+
+
+def _is_train_worker(process: psutil.Process) -> bool:
+    try:
+        return "RayTrainWorker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _wait_for_epoch(checkpoints: Path, epoch: int, running: subprocess.Popen) -> int:
+    """Wait until a checkpoint of that epoch is durable; return the epoch reached."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and running.poll() is None:
+        for journal in checkpoints.glob("checkpoint_*/journal.jsonl"):
+            try:
+                reached = len(journal.read_text().splitlines())
+            except OSError:
+                continue
+            if reached >= epoch:
+                return reached
+        time.sleep(0.1)
+    raise AssertionError(f"epoch {epoch} was not reached")

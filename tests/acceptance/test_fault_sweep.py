@@ -1,0 +1,104 @@
+"""A sweep whose driver is killed, interrupted, or started twice under one name."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests import tiny_set
+from yolab.cluster.sweep import read_events, rows
+from yolab.experiment import build
+from yolab.tracking.runs import client, list_runs
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+
+TRIALS = 4
+
+
+@pytest.fixture
+def arguments(small_set, tmp_path) -> list[str]:
+    changes = {"recipe__epochs": 12, "recipe__evaluate_every": 4, "recipe__batch": 4}
+    described = build({}, tiny_set.experiment(small_set, **changes), "test").model_dump()
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(described))
+    (tmp_path / "space.yaml").write_text("assigner.top_k: {randint: [5, 16]}\n")
+    start = [sys.executable, "-m", "yolab.cli", "sweep", "experiment.yaml", "--space", "space.yaml"]
+    return [*start, "--name", "search", "--trials", str(TRIALS), "--grace", "8", "--json"]
+
+
+def wait_for_first_end(folder: Path, running: subprocess.Popen) -> list[str]:
+    """Wait until a trial has ended and another runs; return the names of the ended ones."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and running.poll() is None:
+        states = {row["trial"]: row["state"] for row in rows(folder)}
+        ended = [trial for trial, state in states.items() if state != "running"]
+        if ended and len(states) > len(ended):
+            return ended
+        time.sleep(0.1)
+    raise AssertionError(f"no trial ended: {running.communicate(timeout=5)}")
+
+
+def kill_tree(process: psutil.Process) -> None:
+    for child in [*process.children(recursive=True), process]:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def assert_whole(folder: Path, uri: str) -> None:
+    """Every trial ended once, one MLflow run each, and each epoch of it once."""
+    assert len(rows(folder)) == TRIALS
+    (parent,) = [run for run in list_runs(uri, name="search") if run["tags"]["yolab.kind"] == "sweep"]
+    children = list_runs(uri, parent=parent["run_id"])
+    assert sorted(run["name"] for run in children) == [f"trial-{number:03d}" for number in range(TRIALS)]
+    assert {run["status"] for run in [parent, *children]} == {"FINISHED"}
+    for run in children:
+        steps = [point.step for point in client(uri).get_metric_history(run["run_id"], "loss")]
+        assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_had_ended(arguments, tmp_path):
+    folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
+    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ended = wait_for_first_end(folder, running)
+    kill_tree(psutil.Process(running.pid))
+    before = Counter(event["trial"] for event in read_events(folder))
+
+    refused = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    resumed = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(json.loads(resumed.stdout)) == TRIALS
+    after = Counter(event["trial"] for event in read_events(folder))
+    assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
+    assert_whole(folder, uri)
+
+    again = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert json.loads(again.stdout) == json.loads(resumed.stdout)
+    assert Counter(event["trial"] for event in read_events(folder)) == after
+
+
+def test_ctrl_c_stops_a_sweep_with_its_state_saved(arguments, tmp_path):
+    folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
+    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_first_end(folder, running)
+    os.kill(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+
+    resumed = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_whole(folder, uri)

@@ -1,0 +1,159 @@
+"""train, evaluate, predict and promote as a user calls them: one small run, and every way to get it wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import tiny_set
+from yolab.experiment import build
+from yolab.tracking.runs import list_runs
+
+SCORES = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"}
+
+
+def yolab(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "yolab.cli", *arguments], cwd=folder, capture_output=True, text=True, timeout=200
+    )
+
+
+def write_experiment(folder: Path, root: Path, **changes: object) -> None:
+    described = build({}, tiny_set.experiment(root, **changes), "test").model_dump()
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(described))
+
+
+def contents(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def trained(small_set, tmp_path_factory, migrated_database) -> tuple[Path, dict]:
+    """A folder in which a run has ended, and what it printed as JSON."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "runs").mkdir()
+    shutil.copyfile(migrated_database, folder / "runs" / "mlflow.db")
+    write_experiment(folder, small_set)
+    done = yolab(folder, "train", "tiny.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_train_prints_scores_as_fractions_and_logs_a_run_that_can_be_reproduced(trained):
+    folder, printed = trained
+    assert set(printed) >= SCORES
+    (run,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
+    assert run["status"] == "FINISHED"
+    assert run["params"]["recipe.batch"] == "8"
+    assert run["params"]["schedule.accumulate"] == "1"
+    assert set(run["tags"]) >= {"yolab.digest", "yolab.data_digest", "yolab.data_version", "yolab.weights"}
+    assert run["metrics"]["loss"] > 0
+    assert any(name.startswith("system/") for name in run["metrics"])
+
+
+def test_evaluate_repeats_the_scores_of_the_run(trained, small_set):
+    folder, printed = trained
+    done = yolab(folder, "evaluate", "--weights", printed["weights"], "--data", str(small_set), "--json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    assert {name: scores[name] for name in SCORES} == {name: printed[name] for name in SCORES}
+
+
+def test_predict_draws_a_picture_for_each_image(trained, small_set):
+    folder, printed = trained
+    images = str(small_set / "val2017")
+    options = ["--weights", printed["weights"], "--most", "2", "--confidence", "0.001", "--output", "out", "--json"]
+    done = yolab(folder, "predict", images, *options)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert [Path(result["picture"]).name for result in results] == ["001.png", "002.png"]
+    assert all((folder / result["picture"]).stat().st_size > 0 for result in results)
+    assert set(results[0]["objects"][0]) == {"class", "score", "box"}
+
+
+def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_set):
+    folder, _ = trained
+    refused = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
+    assert refused.returncode == 3
+    assert "AP50 at least 0.99" in refused.stderr
+    first = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json")
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["new"] is True
+    assert "folded outputs equal" in first.stderr
+    second = json.loads(yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json").stdout)
+    assert (second["new"], second["version"]) == (False, "1")
+    champion = ["--weights", "models:/tiny-detector@champion", "--data", str(small_set), "--json"]
+    scores = yolab(folder, "evaluate", *champion)
+    assert scores.returncode == 0, scores.stderr
+    assert json.loads(scores.stdout)["ap"] == pytest.approx(json.loads(first.stdout)["ap"])
+    unknown = yolab(folder, "predict", str(small_set / "val2017"), "--weights", "models:/nobody@champion")
+    assert unknown.returncode == 2
+    assert "Traceback" not in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.dept=2", "Did you mean model.scale.depth?"),
+        ("recipe.batch=0", "recipe.batch can't be 0"),
+        ("recipe.epochs=many", "recipe.epochs can't be 'many'"),
+        ("data.image_size=100", "Take 96 or 128"),
+        ("compute.workers=4096", "lower one of them, or connect a larger cluster"),
+        ("model.name=yolov77", "Did you mean yolov7"),
+        ("data.path=nowhere", "nowhere"),
+        ("recipe.batch", "write key.path=value"),
+    ],
+)
+def test_a_wrong_experiment_gets_one_sentence_exit_code_2_and_creates_nothing(small_set, tmp_path, override, told):
+    write_experiment(tmp_path, small_set, recipe__batch=8192)
+    done = yolab(tmp_path, "train", "tiny.yaml", override)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert contents(tmp_path) == {"tiny.yaml"}
+
+
+def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set, tmp_path):
+    shutil.copytree(small_set, tmp_path / "faulty")
+    (tmp_path / "faulty" / "train2017" / "003.png").write_bytes(b"no image")
+    write_experiment(tmp_path, tmp_path / "faulty", recipe__epochs=1)
+    refused = yolab(tmp_path, "train", "tiny.yaml")
+    assert refused.returncode == 2
+    assert "003.png" in refused.stderr
+    assert contents(tmp_path) == {"tiny.yaml", "faulty"}
+    skipped = yolab(tmp_path, "train", "tiny.yaml", "data.on_error=skip")
+    assert skipped.returncode == 0, skipped.stderr
+    assert "Skipped 1" in skipped.stderr
+    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", name="tiny")
+    assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
+
+
+def test_ctrl_c_stops_with_code_130_and_resume_finishes_the_same_run(small_set, tmp_path):
+    write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
+    arguments = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml"]
+    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert [run["status"] for run in list_runs(uri, name="tiny")] == ["KILLED"]
+
+    other = yolab(tmp_path, "train", "tiny.yaml", "recipe.optimiser.lr=0.02", "--resume")
+    assert other.returncode == 2
+    done = yolab(tmp_path, "train", "tiny.yaml", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/40" not in done.stderr
+    assert [run["status"] for run in list_runs(uri, name="tiny")] == ["FINISHED"]
