@@ -105,7 +105,7 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
         counted = cost(blueprint_of(described.model), len(cleared.names), described.data.image_size)
         scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
         seconds = round(row.get("time_total_s", 0.0), 1)
-        point = [row["config"].get(path) for path in domains]
+        point = [_short(row["config"].get(path)) for path in domains]
         table.append(
             [row["trial"], *point, f"{counted.params / 1e6:.2f} M", counted.gflops, *scores, str(seconds), row["state"]]
         )
@@ -160,5 +160,8 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
 
 
 def _point(config: dict[str, Any]) -> str:
-    values = {path: f"{value:.4g}" if isinstance(value, float) else value for path, value in config.items()}
-    return " ".join(f"{_SHORT.get(path, path)}={value}" for path, value in values.items())
+    return " ".join(f"{_SHORT.get(path, path)}={_short(value)}" for path, value in config.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

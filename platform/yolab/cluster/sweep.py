@@ -53,7 +53,7 @@ class TuneReporter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started = time.perf_counter()
-        self.last: dict[str, float] = {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}  # Tune wants them at every report
+        self.last = dict(train_cluster.NO_SCORES)
 
     def restore(self) -> Path | None:
         checkpoint = tune.get_checkpoint()
@@ -209,7 +209,8 @@ class _Recorder(tune.Callback):
         return _open_run(self.sweep, _number(trial.trial_id), trial.config)[1]
 
     def _write(self, trial: Any, state: str, result: Mapping[str, Any] | None = None, **more: str) -> None:
-        event: dict[str, Any] = {"trial": _number(trial.trial_id), "state": state, "config": trial.config, **more}
+        event: dict[str, Any] = {"trial": _number(trial.trial_id), "state": state, "time": round(time.time(), 2)}
+        event |= {"config": trial.config, **more}
         for name in ("epoch", "ap", "ap50", "ap_small", "train_seconds", "time_total_s"):
             if result and name in result:
                 event[name] = result[name]

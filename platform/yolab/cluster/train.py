@@ -19,6 +19,9 @@ from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReport
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
+# Ray Tune wants the scores at every report; between two evaluations they are those of the last
+NO_SCORES = {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}
+
 _RAY = "ray"
 
 _MOST_FAILURES = 3
@@ -30,6 +33,7 @@ class RayTrainReporter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.last = dict(NO_SCORES)
 
     def restore(self) -> Path | None:
         from ray import train as ray_train
@@ -44,8 +48,9 @@ class RayTrainReporter:
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         from ray import train as ray_train
 
+        self.last |= metrics
         whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
-        ray_train.report({**metrics, "epoch": epoch}, checkpoint=whole)
+        ray_train.report({**self.last, "epoch": epoch}, checkpoint=whole)
 
     def should_stop(self) -> bool:
         return False
