@@ -1,7 +1,9 @@
 """Reaching a Ray cluster: the one that RAY_ADDRESS names, else one of our own on this machine while it is needed."""
 
+import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +15,7 @@ TRIAL_RESOURCE = "trial"  # what the driver of a nested run occupies, so that it
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Be connected to Ray inside the block."""
+    """Be connected to Ray inside the block. What Ray says goes to stderr, because stdout is for results."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a report waits for this poll
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
@@ -27,7 +29,8 @@ def connected() -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 
