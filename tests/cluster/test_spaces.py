@@ -40,3 +40,22 @@ def test_a_wrong_space_is_refused_in_words(tmp_path, text, told):
 def test_a_point_changes_the_experiment_there_and_nowhere_else():
     point = spaces.at(BASE, {"assigner.top_k": 7})
     assert {path for path, value in point.flat().items() if BASE.flat()[path] != value} == {"assigner.top_k"}
+
+
+def test_points_are_different_repeatable_and_inside_the_space():
+    domains = {
+        "model.scale.depth": {"choice": [1.0, 2.0]},
+        "assigner.top_k": {"randint": [5, 8]},
+        "recipe.optimiser.lr": {"loguniform": [0.001, 0.1]},
+        "data.augment.scale": {"uniform": [0.1, 0.9]},
+    }
+    points = spaces.draw(domains, 20, seed=3)
+    assert points == spaces.draw(domains, 20, seed=3)
+    assert points != spaces.draw(domains, 20, seed=4)
+    assert {point["assigner.top_k"] for point in points} == {5, 6, 7}
+    assert all(0.001 <= point["recipe.optimiser.lr"] <= 0.1 for point in points)
+
+
+def test_a_space_with_fewer_points_than_trials_is_refused():
+    with pytest.raises(UsageError, match="only 2 different points"):
+        spaces.draw({"model.scale.depth": {"choice": [1.0, 2.0]}}, 3, seed=0)

@@ -43,6 +43,7 @@ def sweep(
     room = capacity()
     cleared = cleared_experiment(experiment, overrides or [], room)
     domains = spaces.read(space, cleared.experiment)
+    points = tuple(spaces.draw(domains, trials, cleared.experiment.seed))
     name = name or cleared.experiment.name
     folder = home / name
     work = {"digest": cleared.digest, "space": domains, "trials": trials, "grace": grace, "reduction": reduction}
@@ -54,13 +55,13 @@ def sweep(
     uri = runs.tracking_uri(cleared.experiment, home)
     parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
     tags = record.tags_of(cleared, "trial")
-    described = search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, trials, grace, reduction)
+    described = search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, points, grace, reduction)
     if _ended(folder) < trials:
-        _search(described, domains, room)
+        _search(described, room)
     _show(cleared, folder, domains, as_json)
 
 
-def _search(described: Any, domains: dict[str, Any], room: Any) -> None:
+def _search(described: Any, room: Any) -> None:
     """Run what is left of a sweep, and record how it ended."""
     from yolab.cluster import sweep as search
     from yolab.cluster.connect import connected
@@ -71,9 +72,11 @@ def _search(described: Any, domains: dict[str, Any], room: Any) -> None:
 
     folder = described.folder
     try:
-        with connected(), _display(folder, described.trials):
-            search.run(described, domains, room)
-        if _ended(folder) < described.trials:  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
+        with connected(), _display(folder, len(described.points)):
+            search.run(described, room)
+        if _ended(folder) < len(
+            described.points
+        ):  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         end("KILLED", "interrupted")
@@ -101,11 +104,11 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
 
     table, documents = [], []
     for row in sorted(rows(folder), key=lambda row: -row.get("ap", -1.0)):
-        described = at(cleared.experiment, row["config"])
+        described = at(cleared.experiment, row["point"])
         counted = cost(blueprint_of(described.model), len(cleared.names), described.data.image_size)
         scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
         seconds = round(row.get("time_total_s", 0.0), 1)
-        point = [_short(row["config"].get(path)) for path in domains]
+        point = [_short(row["point"].get(path)) for path in domains]
         table.append(
             [row["trial"], *point, f"{counted.params / 1e6:.2f} M", counted.gflops, *scores, str(seconds), row["state"]]
         )
@@ -127,7 +130,7 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
     def table() -> Any:
         columns = ("trial", "point", "epoch", "AP", "state")
         lines = [
-            (row["trial"], _point(row["config"]), row.get("epoch", 0), row.get("ap", 0.0), row["state"])
+            (row["trial"], _point(row["point"]), row.get("epoch", 0), row.get("ap", 0.0), row["state"])
             for row in rows(folder)
         ]
         return table_of(f"{folder.name}: {_ended(folder)} of {trials} trials ended", columns, lines)
@@ -142,7 +145,7 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
             for event in events[shown:]:
                 if event["state"] in _ENDED or "epoch" not in event:
                     score = f"AP {event['ap']:.3f}" if "ap" in event else ""
-                    console.print(event["trial"], _point(event["config"]), event["state"], score, highlight=False)
+                    console.print(event["trial"], _point(event["point"]), event["state"], score, highlight=False)
             shown = len(events)
 
     live = Live(table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolab.errors import UsageError
 from yolab.experiment import Experiment, build, nearest, read_yaml
 
 KINDS = ("choice", "uniform", "loguniform", "randint")
+_MOST_DRAWS = 100  # for each point, before a space counts as exhausted
+
 Domains = dict[str, dict[str, list[Any]]]  # path -> {kind: values}
 
 
@@ -32,11 +36,38 @@ def read(path: Path, base: Experiment) -> Domains:
             )
         if kind != "choice" and not (all(isinstance(v, (int, float)) for v in values) and values[0] < values[1]):
             raise UsageError(f"{where} in {path}: {kind} takes two numbers, the lower one first.")
+        if kind == "loguniform" and values[0] <= 0:
+            raise UsageError(f"{where} in {path}: loguniform takes numbers above 0.")
         for value in [values[0], values[1] - 1] if kind == "randint" else values:
             build(base.model_dump(), {where: value}, source=str(path))
     return domains
 
 
+def draw(domains: Domains, points: int, seed: int) -> list[dict[str, Any]]:
+    """Return so many different points of a space, at random. Raises UsageError if it doesn't have as many."""
+    random = np.random.default_rng(seed)
+    found: list[dict[str, Any]] = []
+    for _ in range(_MOST_DRAWS * points):
+        point = {where: _value(domain, random) for where, domain in domains.items()}
+        if point not in found:
+            found.append(point)
+        if len(found) == points:
+            return found
+    raise UsageError(f"The search space has only {len(found)} different points: lower --trials, or widen the space.")
+
+
 def at(base: Experiment, point: Mapping[str, Any]) -> Experiment:
     """Return the experiment at a point of a space: values by dotted path."""
     return build(base.model_dump(), point, source="the search space")
+
+
+def _value(domain: Mapping[str, list[Any]], random: np.random.Generator) -> Any:
+    kind, values = next(iter(domain.items()))
+    if kind == "choice":
+        return values[random.integers(len(values))]
+    low, high = values
+    if kind == "randint":
+        return int(random.integers(low, high))
+    if kind == "loguniform":
+        return float(np.exp(random.uniform(np.log(low), np.log(high))))
+    return float(random.uniform(low, high))

@@ -28,12 +28,13 @@ from yolab.training.loop import train
 
 EVENTS = "events.jsonl"
 _TUNE = "tune"
+_POINT = "point"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep searches, and where it is kept: `folder` is `runs/<name>`, trials are children of `parent_id` and
-    carry `tags`."""
+    """What a sweep searches, and where it is kept: `points` are values by dotted path, one a trial; `folder` is
+    `runs/<name>`; trials are children of `parent_id` and carry `tags`."""
 
     name: str
     key: str
@@ -42,7 +43,7 @@ class Sweep:
     uri: str
     parent_id: str
     tags: dict[str, str]
-    trials: int
+    points: tuple[dict[str, Any], ...]
     grace_epochs: int
     reduction: int
 
@@ -76,7 +77,7 @@ class TuneReporter:
         """A trial keeps its checkpoints alone; the best one's weights are packaged when it is promoted."""
 
 
-def run(sweep: Sweep, domains: spaces.Domains, capacity: Capacity) -> None:
+def run(sweep: Sweep, capacity: Capacity) -> None:
     """Search until every trial has ended; the caller is connected to Ray.
 
     Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
@@ -94,18 +95,16 @@ def run(sweep: Sweep, domains: spaces.Domains, capacity: Capacity) -> None:
         tuner = tune.Tuner.restore(str(path), trainable=trainable, resume_unfinished=True, restart_errored=True)
     else:
         compute = experiment.compute
-        at_once = min(
-            capacity.cpus // (compute.workers * compute.cpus_per_worker),
-            capacity.gpus // (compute.workers * compute.gpus_per_worker) if compute.gpus_per_worker else sweep.trials,
-        )
+        at_once = capacity.cpus // (compute.workers * compute.cpus_per_worker)
+        if compute.gpus_per_worker:
+            at_once = min(at_once, capacity.gpus // (compute.workers * compute.gpus_per_worker))
         tuner = tune.Tuner(
             trainable,
-            param_space={path: _tune_domain(domain) for path, domain in domains.items()},
+            param_space={_POINT: tune.grid_search(list(sweep.points))},
             tune_config=tune.TuneConfig(
                 metric="ap",
                 mode="max",
-                num_samples=sweep.trials,
-                search_alg=tune.search.BasicVariantGenerator(max_concurrent=at_once, random_state=experiment.seed),
+                search_alg=tune.search.BasicVariantGenerator(max_concurrent=at_once),
                 scheduler=ASHAScheduler(
                     time_attr="epoch",
                     max_t=experiment.recipe.epochs,
@@ -152,7 +151,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def _trial(config: dict[str, Any], sweep: Sweep) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     number = _number(tune.get_context().get_trial_id())
-    experiment, run_id = _open_run(sweep, number, config)
+    experiment, run_id = _open_run(sweep, number, config[_POINT])
     if experiment.compute.workers > 1:
         from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -166,9 +165,9 @@ def _trial(config: dict[str, Any], sweep: Sweep) -> None:
         train(experiment, reporter)
 
 
-def _open_run(sweep: Sweep, number: str, config: Mapping[str, Any]) -> tuple[Experiment, str]:
+def _open_run(sweep: Sweep, number: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
     """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
-    experiment = spaces.at(sweep.cleared.experiment, config)
+    experiment = spaces.at(sweep.cleared.experiment, point)
     cleared = replace(sweep.cleared, experiment=experiment)
     key = f"{sweep.key}/{number}"
     return experiment, record.open_recorded(cleared, sweep.uri, number, key, sweep.tags, sweep.parent_id)
@@ -206,11 +205,11 @@ class _Recorder(tune.Callback):
         runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags={record.STATE_TAG: "failed"})
 
     def _run_id(self, trial: Any) -> str:
-        return _open_run(self.sweep, _number(trial.trial_id), trial.config)[1]
+        return _open_run(self.sweep, _number(trial.trial_id), trial.config[_POINT])[1]
 
     def _write(self, trial: Any, state: str, result: Mapping[str, Any] | None = None, **more: str) -> None:
         event: dict[str, Any] = {"trial": _number(trial.trial_id), "state": state, "time": round(time.time(), 2)}
-        event |= {"config": trial.config, **more}
+        event |= {"point": trial.config[_POINT], **more}
         for name in ("epoch", "ap", "ap50", "ap_small", "train_seconds", "time_total_s"):
             if result and name in result:
                 event[name] = result[name]
@@ -224,11 +223,6 @@ def _resources_of_trial(sweep: Sweep) -> Any:
         # the driver of a nested run: a share of a CPU would come out of its own workers' pool
         return tune.PlacementGroupFactory([{TRIAL_RESOURCE: 1}])
     return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}
-
-
-def _tune_domain(domain: Mapping[str, list[Any]]) -> Any:
-    kind, values = next(iter(domain.items()))
-    return tune.choice(values) if kind == "choice" else getattr(tune, kind)(*values)
 
 
 def _number(trial_id: str) -> str:
