@@ -18,6 +18,7 @@ def connected() -> Iterator[None]:
     """Be connected to Ray inside the block. What Ray says goes to stderr, because stdout is for results."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a report waits for this poll
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with it Tune prints its settings even when told to be quiet
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     import ray
 

@@ -17,9 +17,7 @@ class ServedDetector(PythonModel):
     def load_context(self, context: Any) -> None:
         self.model, self.about = weights.load(context.artifacts["weights"])
 
-    def predict(
-        self, context: Any, model_input: list[str], params: dict[str, Any] | None = None
-    ) -> list[list[dict[str, Any]]]:
+    def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> list:
         """Return for each image file its objects: class, score, box (x1 y1 x2 y2 in the image's pixels).
 
         `params` may hold `confidence` (0.25) and `iou` (0.65).

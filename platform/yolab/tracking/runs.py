@@ -22,6 +22,11 @@ RUNS_PER_PAGE = 1000
 SAMPLING_SECONDS = 5.0
 SQLITE = "sqlite:///"
 
+# MLflow reads these when it is imported; else it tells of every table that it makes and of every file that it copies
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,8 +70,6 @@ def client(uri: str) -> Any:
     those who wait for it. What the user has set in the environment stays."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of every table that it makes
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
