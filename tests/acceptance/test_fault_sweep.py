@@ -87,6 +87,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     again = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
     assert Counter(event["trial"] for event in read_events(folder)) == after
+    assert_whole(folder, uri)
 
 
 def test_ctrl_c_stops_a_sweep_with_its_state_saved(arguments, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolab.tracking.journal import Flusher, Journal, send_journal
+from yolab.tracking.journal import Flusher, Journal, send_entries
 from yolab.tracking.runs import client
 
 
@@ -72,7 +72,7 @@ def test_points_arrive_with_their_original_times_and_epochs(journal: Journal, ml
         time.sleep(0.002)
     expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in journal.entries()]
     time.sleep(0.05)
-    assert send_journal(journal, mlflow_uri, run_id) == 6
+    assert send_entries(journal.entries(), mlflow_uri, run_id) == 6
     assert points(mlflow_uri, run_id, "loss") == expected
     assert len(points(mlflow_uri, run_id, "AP/tv_monitor")) == 3
 
@@ -80,16 +80,16 @@ def test_points_arrive_with_their_original_times_and_epochs(journal: Journal, ml
 def test_more_points_than_one_call_takes_all_arrive(journal: Journal, mlflow_uri: str, run_id: str) -> None:
     for epoch in (1, 2, 3):
         journal.append(epoch, {f"class/{index}": float(index) for index in range(500)})
-    assert send_journal(journal, mlflow_uri, run_id) == 1500
+    assert send_entries(journal.entries(), mlflow_uri, run_id) == 1500
     assert len(points(mlflow_uri, run_id, "class/499")) == 3
 
 
 def test_sending_again_doubles_nothing(journal: Journal, mlflow_uri: str, run_id: str) -> None:
     journal.append(1, {"loss": 1.0, "nan": math.nan})
-    send_journal(journal, mlflow_uri, run_id)
+    send_entries(journal.entries(), mlflow_uri, run_id)
     journal.append(2, {"loss": 0.5, "nan": math.nan})
-    assert send_journal(journal, mlflow_uri, run_id) == 2
-    assert send_journal(journal, mlflow_uri, run_id) == 0
+    assert send_entries(journal.entries(), mlflow_uri, run_id) == 2
+    assert send_entries(journal.entries(), mlflow_uri, run_id) == 0
     assert [step for step, _, _ in points(mlflow_uri, run_id, "loss")] == [1, 2]
     assert [step for step, _, _ in points(mlflow_uri, run_id, "nan")] == [1, 2]
 
@@ -113,7 +113,7 @@ def test_epochs_repeated_after_a_restore_are_not_sent_twice(
         journal.append(epoch, {"loss": 1 / epoch})
         if epoch == 1:
             journal.copy_into(checkpoint)
-    send_journal(journal, mlflow_uri, run_id)
+    send_entries(journal.entries(), mlflow_uri, run_id)
     first = points(mlflow_uri, run_id, "loss")
     journal.restore(checkpoint)
     time.sleep(0.01)  # the repeated epochs have other times
@@ -153,7 +153,7 @@ def test_a_server_that_is_away_costs_the_training_nothing_but_a_warning(
     assert time.monotonic() - start < 2
     warnings = [record.getMessage() for record in caplog.records if record.name.startswith("yolab")]
     assert any("lacks the metrics of 3 epochs" in text and str(journal.path) in text for text in warnings)
-    assert send_journal(journal, mlflow_uri, run_id) == 3
+    assert send_entries(journal.entries(), mlflow_uri, run_id) == 3
 
 
 def test_a_flusher_without_entries_closes_at_once(journal: Journal, away_uri: str) -> None:

@@ -1,6 +1,5 @@
 """yolab sweep: a search over an experiment, by Ray Tune."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +30,7 @@ def sweep(
 ) -> None:
     """Search a space: trials in parallel, the bad ones stopped early by ASHA, all of them in MLflow.
 
-    Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/assigner.yaml --name bccd-assigner
+    Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/compound_scaling.yaml --name bccd-scaling
     """
     from yolab.cli.train import cleared_experiment
     from yolab.cluster import spaces
@@ -52,12 +51,13 @@ def sweep(
     if resume and not folder.exists():
         raise UsageError(f"There is no sweep {name} in {home} to go on with: leave out --resume.")
     key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
-    uri = runs.tracking_uri(cleared.experiment, home)
-    parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
-    tags = record.tags_of(cleared, "trial")
-    described = search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, points, grace, reduction)
     if _ended(folder) < trials:
-        _search(described, room)
+        uri = runs.tracking_uri(cleared.experiment, home)
+        parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
+        tags = record.tags_of(cleared, "trial")
+        _search(
+            search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, points, grace, reduction), room
+        )
     _show(cleared, folder, domains, as_json)
 
 
@@ -74,9 +74,8 @@ def _search(described: Any, room: Any) -> None:
     try:
         with connected(), _display(folder, len(described.points)):
             search.run(described, room)
-        if _ended(folder) < len(
-            described.points
-        ):  # Ray Tune takes the first Ctrl-C itself, saves its state and returns
+        # Ray Tune takes the first Ctrl-C itself, saves its state and returns
+        if _ended(folder) < len(described.points):
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         end("KILLED", "interrupted")
@@ -124,8 +123,9 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
 def _display(folder: Path, trials: int) -> Iterator[None]:
     """Show the trials while they run: a live table, or a line for each change where there is no terminal."""
     from yolab.cluster.sweep import read_events, rows
+    from yolab.cluster.watching import every_second
 
-    done, shown = threading.Event(), 0
+    shown = 0
 
     def table() -> Any:
         columns = ("trial", "point", "epoch", "AP", "state")
@@ -135,31 +135,21 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
         ]
         return table_of(f"{folder.name}: {_ended(folder)} of {trials} trials ended", columns, lines)
 
-    def watch(live: Live | None) -> None:
+    def print_news() -> None:
         nonlocal shown
-        while not done.wait(1.0):
-            if live:
-                live.update(table())
-                continue
-            events = read_events(folder)
-            for event in events[shown:]:
-                if event["state"] in _ENDED or "epoch" not in event:
-                    score = f"AP {event['ap']:.3f}" if "ap" in event else ""
-                    console.print(event["trial"], _point(event["point"]), event["state"], score, highlight=False)
-            shown = len(events)
+        events = read_events(folder)
+        for event in events[shown:]:
+            if event["state"] in _ENDED or "epoch" not in event:
+                score = f"AP {event['ap']:.3f}" if "ap" in event else ""
+                console.print(event["trial"], _point(event["point"]), event["state"], score, highlight=False)
+        shown = len(events)
 
-    live = Live(table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-    watcher = threading.Thread(target=watch, args=(live,), daemon=True)
-    if live:
-        live.start()
-    watcher.start()
-    try:
+    if not console.is_terminal:
+        with every_second(print_news):
+            yield
+        return
+    with Live(table(), console=console, transient=True) as live, every_second(lambda: live.update(table())):
         yield
-    finally:
-        done.set()
-        watcher.join()
-        if live:
-            live.stop()
 
 
 def _point(config: dict[str, Any]) -> str:

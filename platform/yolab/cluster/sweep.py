@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment
 from yolab.preflight import Capacity, Cleared
 from yolab.tracking import record, runs
-from yolab.tracking.journal import FILE_NAME, Journal, send_journal
+from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.reporter import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
@@ -57,12 +56,7 @@ class TuneReporter:
         self.last = dict(train_cluster.NO_SCORES)
 
     def restore(self) -> Path | None:
-        checkpoint = tune.get_checkpoint()
-        if checkpoint is None:
-            return None
-        target = self.folder / "restored"
-        shutil.rmtree(target, ignore_errors=True)
-        return Path(checkpoint.to_directory(str(target)))
+        return train_cluster.unpacked(tune.get_checkpoint(), self.folder)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.last |= metrics
@@ -193,7 +187,7 @@ class _Recorder(tune.Callback):
         state = "finished" if result.get("epoch") == experiment.recipe.epochs else "stopped early"
         checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
         run_id = self._run_id(trial)
-        send_journal(Journal(checkpoint / FILE_NAME), self.sweep.uri, run_id)
+        send_entries(read_entries(checkpoint / FILE_NAME), self.sweep.uri, run_id)
         weights = str(checkpoint / WEIGHTS)
         tags = {record.STATE_TAG: state, record.WEIGHTS_TAG: weights}
         metrics = {"trial_seconds": result["time_total_s"]}

@@ -3,15 +3,15 @@ goes on from its last checkpoint."""
 
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from yolab.cluster.connect import connected
+from yolab.cluster.watching import every_second
 from yolab.experiment import Experiment
-from yolab.tracking.journal import FILE_NAME, Journal
+from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.reporter import tracked
 from yolab.training.distributed import Workers
 from yolab.training.loop import Progress, train
@@ -28,6 +28,15 @@ _MOST_FAILURES = 3
 _KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
 
 
+def unpacked(checkpoint: Any, folder: Path) -> Path | None:
+    """Return a local copy, inside `folder`, of a checkpoint of Ray's, if there is one."""
+    if checkpoint is None:
+        return None
+    target = folder / "restored"
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(checkpoint.to_directory(str(target)))
+
+
 class RayTrainReporter:
     """Reports to the Ray Train run that this process is a worker of."""
 
@@ -38,12 +47,7 @@ class RayTrainReporter:
     def restore(self) -> Path | None:
         from ray import train as ray_train
 
-        checkpoint = ray_train.get_checkpoint()
-        if checkpoint is None:
-            return None
-        target = self.folder / "restored"
-        shutil.rmtree(target, ignore_errors=True)
-        return Path(checkpoint.to_directory(str(target)))
+        return unpacked(ray_train.get_checkpoint(), self.folder)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         from ray import train as ray_train
@@ -71,10 +75,10 @@ def run(
         with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
             train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch)
     else:
-        with connected(), _watching(folder / _RAY, on_epoch):
+        with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
             last = fit(experiment, folder, uri, run_id)
         shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
-    return dict(Journal(folder / CHECKPOINT / FILE_NAME).entries()[-1]["metrics"])
+    return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
 
 
 def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: Sequence[Any] = ()) -> Path:
@@ -128,28 +132,17 @@ def work(config: dict[str, Any]) -> None:
             train(experiment, own, workers)
 
 
-@contextmanager
-def _watching(storage: Path, on_epoch: OnEpoch) -> Iterator[None]:
-    """Announce the epochs of a run whose workers are elsewhere, from the journals in its checkpoints."""
-    done, announced = threading.Event(), 0
+def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:
+    """Return a function that announces the new epochs of a run whose workers are elsewhere, from the journals in its
+    checkpoints."""
+    announced = 0
 
     def look() -> None:
         nonlocal announced
         for path in sorted(storage.glob(f"checkpoint_*/{FILE_NAME}")):
-            for entry in Journal(path).entries():
+            for entry in read_entries(path):
                 if entry["epoch"] > announced:
                     announced = entry["epoch"]
                     on_epoch(announced, entry["metrics"])
 
-    def watch() -> None:
-        while not done.wait(1.0):
-            look()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        look()
+    return look

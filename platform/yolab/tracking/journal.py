@@ -55,9 +55,12 @@ def send_entries(entries: Sequence[Entry], uri: str, run_id: str) -> int:
     return len(points)
 
 
-def send_journal(journal: "Journal", uri: str, run_id: str) -> int:
-    """Deliver what a journal holds and MLflow lacks, as after the server was away; return the number of points."""
-    return send_entries(journal.entries(), uri, run_id)
+def read_entries(path: Path) -> list[Entry]:
+    """Return the whole entries of a journal's file, oldest first, without touching it; none if it isn't there."""
+    try:
+        return _read(path)[1]
+    except FileNotFoundError:
+        return []
 
 
 class Journal:
@@ -84,7 +87,7 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Return all entries, oldest first; a line that is just being written doesn't count yet."""
-        return _read(self.path)[1] if self.path.exists() else []
+        return read_entries(self.path)
 
     def copy_into(self, folder: Path) -> None:
         """Put a copy into the folder of a checkpoint that is about to become durable."""

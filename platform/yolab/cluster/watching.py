@@ -1,0 +1,24 @@
+"""Looking at what a run elsewhere leaves on disk, while it goes on."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def every_second(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` about once a second inside the block, in a thread of its own, and once more at its end."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        look()
