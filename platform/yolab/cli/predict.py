@@ -15,7 +15,7 @@ def predict(
     weights: Annotated[str, typer.Option(help="A .safetensors file, or models:/NAME@ALIAS of the registry.")],
     output: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("runs/predictions"),
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections that score less.")] = 0.25,
-    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the weaker of a class goes.")] = 0.65,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the weaker of a class goes.")] = 0.45,
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Look at so many images of those given.")] = None,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
