@@ -10,7 +10,6 @@ from rich.live import Live
 
 from yolab.cli.output import JsonOption, console, print_json, print_table, table_of
 
-_ENDED = ("finished", "stopped early", "failed")
 _SHORT = {"model.scale.depth": "depth", "model.scale.width": "width", "assigner.top_k": "top_k"}
 
 
@@ -89,9 +88,9 @@ def _search(described: Any, room: Any) -> None:
 
 
 def _ended(folder: Path) -> int:
-    from yolab.cluster import sweep as cluster_sweep
+    from yolab.cluster.sweep import ENDED, rows
 
-    return sum(row["state"] in _ENDED for row in cluster_sweep.rows(folder))
+    return sum(row["state"] in ENDED for row in rows(folder))
 
 
 def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) -> None:
@@ -122,7 +121,7 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
 @contextmanager
 def _display(folder: Path, trials: int) -> Iterator[None]:
     """Show the trials while they run: a live table, or a line for each change where there is no terminal."""
-    from yolab.cluster.sweep import read_events, rows
+    from yolab.cluster.sweep import ENDED, read_events, rows
     from yolab.cluster.watching import every_second
 
     shown = 0
@@ -139,7 +138,7 @@ def _display(folder: Path, trials: int) -> Iterator[None]:
         nonlocal shown
         events = read_events(folder)
         for event in events[shown:]:
-            if event["state"] in _ENDED or "epoch" not in event:
+            if event["state"] in ENDED or "epoch" not in event:
                 score = f"AP {event['ap']:.3f}" if "ap" in event else ""
                 console.print(event["trial"], _point(event["point"]), event["state"], score, highlight=False)
         shown = len(events)

@@ -26,6 +26,8 @@ from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
 
 EVENTS = "events.jsonl"
+SUCCEEDED = ("finished", "stopped early")
+ENDED = (*SUCCEEDED, "failed")
 _TUNE = "tune"
 _POINT = "point"
 
@@ -142,9 +144,16 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [last[trial] for trial in sorted(last)]
 
 
+def has_succeeded(folder: Path, trial: str) -> bool:
+    """Return whether a trial has ended well. Tune may not have noted it yet when its driver was killed."""
+    return any(event["trial"] == trial and event["state"] in SUCCEEDED for event in read_events(folder))
+
+
 def _trial(config: dict[str, Any], sweep: Sweep) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     number = _number(tune.get_context().get_trial_id())
+    if has_succeeded(sweep.folder, number):
+        return
     experiment, run_id = _open_run(sweep, number, config[_POINT])
     if experiment.compute.workers > 1:
         from ray.tune.integration.ray_train import TuneReportCallback
@@ -174,14 +183,18 @@ class _Recorder(tune.Callback):
         self.sweep = sweep
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._write(trial, "running")
+        if not has_succeeded(self.sweep.folder, _number(trial.trial_id)):
+            self._write(trial, "running")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._write(trial, "running", result)
+        if "epoch" in result and not has_succeeded(self.sweep.folder, _number(trial.trial_id)):
+            self._write(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if has_succeeded(self.sweep.folder, _number(trial.trial_id)):
+            return
         result = trial.last_result
         experiment = self.sweep.cleared.experiment
         state = "finished" if result.get("epoch") == experiment.recipe.epochs else "stopped early"

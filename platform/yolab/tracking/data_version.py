@@ -5,6 +5,7 @@ clone: it says "not in cache" whatever the folder holds. So DVC is asked for the
 neither cache, remote, lock nor git history.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def pin(folder: Path) -> DataVersion:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # its advice on what to commit would go to stdout
     if not folder.is_dir():
         raise UsageError(f"Can't pin {folder}: there is no such folder.")
     version = data_version(folder)
