@@ -68,6 +68,36 @@ def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(
     assert len(_repeated_epochs(tmp_path)) <= 1
 
 
+def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_from_it(small_set, tmp_path):
+    epochs = 12
+    arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
+    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait_for_epoch(tmp_path / "runs" / "tiny" / "ray", 3, running)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", name="tiny")
+    assert run["status"] == "KILLED"
+
+    result_of(tmp_path, [*arguments, "--resume"])
+    assert [epoch for epoch, _ in history(tmp_path, "tiny", "loss")] == list(range(1, epochs + 1))
+    assert len(_repeated_epochs(tmp_path)) <= 1
+
+
+def test_a_sweep_whose_trials_have_several_workers_runs_each_as_a_nested_ray_train_run(small_set, tmp_path):
+    described = command(tmp_path, small_set, recipe__epochs=2, recipe__evaluate_every=2, compute__workers=2)
+    (tmp_path / "space.yaml").write_text("assigner.top_k: {choice: [10]}\n")
+    search = ["sweep", "experiment.yaml", "--space", "space.yaml", "--name", "nested", "--trials", "1", "--json"]
+    (trial,) = result_of(tmp_path, [*described[:3], *search])
+    assert trial["state"] == "finished"
+    assert [epoch for epoch, _ in history(tmp_path, "trial-000", "loss")] == [1, 2]
+
+
 def _repeated_epochs(folder: Path) -> list[int]:
     """The finished epochs that were made twice: MLflow keeps the time of the first, the last checkpoint's journal that
     of the second."""

@@ -157,3 +157,12 @@ def test_ctrl_c_stops_with_code_130_and_resume_finishes_the_same_run(small_set, 
     assert done.returncode == 0, done.stderr
     assert "epoch 1/40" not in done.stderr
     assert [run["status"] for run in list_runs(uri, name="tiny")] == ["FINISHED"]
+
+
+def test_an_mlflow_server_that_does_not_answer_is_named_before_anything_is_created(small_set, tmp_path):
+    write_experiment(tmp_path, small_set, tracking__uri="http://127.0.0.1:9")
+    done = yolab(tmp_path, "train", "tiny.yaml")
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(tmp_path) == {"tiny.yaml"}

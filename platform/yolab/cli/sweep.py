@@ -49,9 +49,10 @@ def sweep(
         raise UsageError(f"There is a run or sweep {name} in {home}: go on by --resume, or say another --name.")
     if resume and not folder.exists():
         raise UsageError(f"There is no sweep {name} in {home} to go on with: leave out --resume.")
+    uri = runs.tracking_uri(cleared.experiment, home)
+    runs.check_answers(uri)
     key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
     if _ended(folder) < trials:
-        uri = runs.tracking_uri(cleared.experiment, home)
         parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
         tags = record.tags_of(cleared, "trial")
         _search(

@@ -30,8 +30,9 @@ def train(
     described = cleared.experiment
     work = {"digest": cleared.digest, "workers": described.compute.workers}
     folder = folders.last_used(home, described.name) if resume else folders.unused(home, described.name)
-    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
     uri = runs.tracking_uri(described, home)
+    runs.check_answers(uri)
+    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
     run_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "train"))
     try:
         with progress_bar("Training") as bar:

@@ -84,7 +84,8 @@ def run(
 def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: Sequence[Any] = ()) -> Path:
     """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`.
 
-    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run.
+    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
+    KeyboardInterrupt for Ctrl-C.
     """
     from ray import train as ray_train
     from ray.train.torch import TorchTrainer
@@ -107,7 +108,10 @@ def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: 
             callbacks=list(callbacks),
         ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
+        raise KeyboardInterrupt from None
     if result.error is not None:
         raise result.error
     assert result.checkpoint is not None
