@@ -121,6 +121,7 @@ class Recipe(Section):
     steps_at_least: int = Field(
         1000, ge=0, description="accumulation never leaves a run fewer optimiser steps than this"
     )
+    start: str | None = Field(None, description="weights to start from: a .safetensors file of yolab's")
     evaluate_every: int = Field(1, ge=1, description="epochs; the last one is always evaluated")
     optimiser: Optimiser
     warmup: Warmup
@@ -151,12 +152,13 @@ class Experiment(Section):
     tracking: Tracking = Tracking()
     seed: int = Field(0, ge=0)
 
-    def digest(self, data_digest: str) -> str:
-        """Return 12 hex digits that are equal for equal work: all that changes the result, with the data by content
-        instead of by path, without names, tracking and resources."""
+    def digest(self, data_digest: str, start_digest: str | None = None) -> str:
+        """Return 12 hex digits that are equal for equal work: all that changes the result, with the data and the
+        weights to start from by content instead of by path, without names, tracking and resources."""
         described = self.model_dump(exclude={"name": True, "tracking": True, "data": {"path"}})
         described["compute"] = {"precision": self.compute.precision}
         described["data"]["content"] = data_digest
+        described["recipe"]["start"] = start_digest
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
     def flat(self) -> dict[str, Any]:
@@ -213,10 +215,12 @@ def build(values: Mapping[str, Any], changes: Mapping[str, Any], source: str) ->
         raise UsageError("\n".join(_in_words(problem, source) for problem in error.errors())) from None
 
 
-def with_absolute_data(experiment: Experiment) -> Experiment:
-    """Return the experiment with the data's path absolute, because workers change directory."""
+def with_absolute_paths(experiment: Experiment) -> Experiment:
+    """Return the experiment with its paths absolute, because workers change directory."""
     data = experiment.data.model_copy(update={"path": str(Path(experiment.data.path).resolve())})
-    return experiment.model_copy(update={"data": data})
+    start = experiment.recipe.start and str(Path(experiment.recipe.start).resolve())
+    recipe = experiment.recipe.model_copy(update={"start": start})
+    return experiment.model_copy(update={"data": data, "recipe": recipe})
 
 
 def nest(path: str, value: Any) -> dict[str, Any]:

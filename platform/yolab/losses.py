@@ -11,7 +11,7 @@ from yolab.assignment import policies
 from yolab.assignment.candidates import Candidates, Targets, propose
 from yolab.experiment import Assigner, Loss
 
-_LEVEL_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
+_LEVEL_WEIGHTS = {2: (1.0, 0.4), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 
 
 def scaled_gains(gains: Loss, levels: int, classes: int, image_size: int) -> Loss:

@@ -1,6 +1,7 @@
 """What the schema of an experiment can't know: does the model exist at this size, is the data there and sound, is
 there room. Everything here happens before anything is created."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from yolab.data import coco, verify
 from yolab.data.digest import content_digest
 from yolab.errors import UsageError
 from yolab.experiment import Experiment
+from yolab.models import weights
+from yolab.models.blueprint import misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
+from yolab.models.weights import Description
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,20 @@ class Capacity:
 @dataclass(frozen=True)
 class Cleared:
     """An experiment that can run: `names` of the classes, `data_digest` of the content it learns from and is scored
-    on, `skipped` faults of the data by kind, left out because data.on_error is skip."""
+    on, `start_digest` that of the weights that it starts from; `skipped` faults of the data by kind, left out because
+    data.on_error is skip; `warnings` what is allowed but should be known."""
 
     experiment: Experiment
     names: tuple[str, ...]
     train_images: int
     data_digest: str
+    start_digest: str | None
     skipped: dict[str, int]
+    warnings: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        return self.experiment.digest(self.data_digest)
+        return self.experiment.digest(self.data_digest, self.start_digest)
 
 
 def clear(
@@ -69,7 +76,37 @@ def clear(
     for split in sets:
         for kind, count in split.skipped.items():
             skipped[kind] = skipped.get(kind, 0) + count
-    return Cleared(experiment, sets[0].names, len(sets[0].samples), content_digest(root, splits), skipped)
+    start_digest, warnings = _check_start(experiment, sets[0].names)
+    return Cleared(
+        experiment,
+        sets[0].names,
+        len(sets[0].samples),
+        content_digest(root, splits),
+        start_digest,
+        skipped,
+        (*misplaced_identities(blueprint_of(experiment.model)), *warnings),
+    )
+
+
+def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """Return the digest of the weights to start from, and what of the model they leave fresh."""
+    if experiment.recipe.start is None:
+        return None, []
+    path = Path(experiment.recipe.start)
+    source, about = weights.load(path)
+    if about.folded:
+        raise UsageError(
+            f"recipe.start can't be {path}: its graph is folded, which can't be trained. Take the weights of a run, or "
+            "an imported checkpoint."
+        )
+    with torch.device("meta"):
+        target = Description(experiment.model, names, experiment.data.image_size).build()
+    fresh = weights.unlike(source, target)
+    if len(fresh) == len(target.state_dict()):
+        raise UsageError(f"recipe.start can't be {path}: no tensor of it fits {experiment.model.name}.")
+    shown = ", ".join(fresh[:6]) + (", …" if len(fresh) > 6 else "")
+    told = [f"{len(fresh)} tensors don't fit those in {path.name} and start fresh: {shown}."] if fresh else []
+    return hashlib.sha256(path.read_bytes()).hexdigest(), told
 
 
 def _check_model(experiment: Experiment) -> None:

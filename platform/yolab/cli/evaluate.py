@@ -22,7 +22,6 @@ def evaluate(
     Example: yolab evaluate --weights runs/bccd/checkpoint/weights.safetensors --data data/bccd
     """
     from yolab.data import coco
-    from yolab.errors import UsageError
     from yolab.evaluation.detect import detect
     from yolab.evaluation.metrics import coco_metrics
     from yolab.registry.package import open_weights
@@ -31,11 +30,7 @@ def evaluate(
 
     model, about = open_weights(weights, home)
     dataset = coco.load(data, split)
-    if dataset.names != about.names:
-        raise UsageError(
-            f"{weights} knows the classes {', '.join(about.names)}, but {data} has {', '.join(dataset.names)}: "
-            "score it on data with the classes that it was trained on."
-        )
+    dataset.require_names(about.names, weights)
     with progress_bar("Evaluating") as bar:
         task = bar.add_task("", total=None)
         detections = detect(

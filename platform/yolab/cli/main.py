@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from yolab.cli import data, doctor, evaluate, models, predict, promote, runs, sweep, train, ui
+from yolab.cli import data, doctor, evaluate, models, predict, promote, runs, sweep, train, ui, weights
 from yolab.cli.output import console
 from yolab.errors import YolabError
 
@@ -19,6 +19,7 @@ for verb in (doctor, models, train, evaluate, predict, sweep, runs, promote, ui)
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 def run() -> None:

@@ -12,6 +12,9 @@ def promote(
     name: Annotated[str, typer.Argument(help="The registered model.")],
     sweep: Annotated[str | None, typer.Option(help="Take the best trial of this sweep.")] = None,
     run: Annotated[str | None, typer.Option(help="Take this run, by name or MLflow id.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Take this .safetensors file, such as an imported one.")] = None,
+    data: Annotated[Path | None, typer.Option(help="With --weights: the data set that it proves itself on.")] = None,
+    split: Annotated[str, typer.Option(help="With --weights: which annotations to score against.")] = "val2017",
     min_ap50: Annotated[float, typer.Option(min=0, max=1, help="Refuse a model below this.")] = 0.0,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
     as_json: Annotated[bool, JsonOption] = False,
@@ -24,10 +27,13 @@ def promote(
     from yolab.registry import promote as registry
     from yolab.tracking import runs
 
-    if (sweep is None) == (run is None):
-        raise UsageError("Say what to promote: either --sweep NAME or --run NAME.")
+    if sum(given is not None for given in (sweep, run, weights)) != 1 or (weights is None) != (data is None):
+        raise UsageError("Say what to promote: --sweep NAME, or --run NAME, or --weights FILE with --data DIR.")
     uri = runs.default_uri(home)
-    chosen = registry.best_run(uri, sweep) if sweep else registry.named_run(uri, str(run))
+    if weights is not None and data is not None:
+        chosen = registry.imported_run(uri, weights, data, split)
+    else:
+        chosen = registry.best_run(uri, sweep) if sweep else registry.named_run(uri, str(run))
     with console.status(f"Promoting {chosen['name']} …"):
         done = registry.promote(uri, chosen, name, min_ap50)
     for verdict in done.verdicts:

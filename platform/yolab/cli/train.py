@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from yolab.cli.output import JsonOption, console, print_json, print_table, progress_bar
 
@@ -68,9 +69,9 @@ def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> An
     several workers asks for the cluster's capacity by itself."""
     from yolab import preflight
     from yolab.cluster.connect import capacity
-    from yolab.experiment import load, with_absolute_data
+    from yolab.experiment import load, with_absolute_paths
 
-    described = with_absolute_data(load(path, overrides))
+    described = with_absolute_paths(load(path, overrides))
     if described.compute.workers > 1 and room is None:
         room = capacity()
     with progress_bar("Checking the data") as bar:
@@ -78,6 +79,8 @@ def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> An
         cleared = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))
     for fault, count in cleared.skipped.items():
         console.print(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
+    for warning in cleared.warnings:
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
     return cleared
 
 

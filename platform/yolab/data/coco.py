@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,14 @@ class Dataset:
         images = [{"id": s.image_id, "width": s.width, "height": s.height} for s in self.samples]
         categories = [{"id": number, "name": name} for number, name in zip(self.category_ids, self.names)]
         return {"images": images, "annotations": list(self.truth), "categories": categories}
+
+    def require_names(self, known: Sequence[str], what: str) -> None:
+        """Raise UsageError unless the classes are those that a model, `what`, knows, in the same order."""
+        if tuple(known) != self.names:
+            raise UsageError(
+                f"{what} knows the classes {', '.join(known)}, but {self.root} has {', '.join(self.names)}: "
+                "use data with the classes that it was trained on."
+            )
 
 
 def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail") -> Dataset:

@@ -4,6 +4,7 @@ Sub-modules stand in the order in which published checkpoints number them, so th
 model's correspond one to one in order. All feature maps are (images, channels, rows, columns).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -27,9 +28,11 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 class ConvBlock(nn.Module):
     """Convolution, batch norm, activation. Once folded, `norm` is an identity."""
 
-    def __init__(self, inputs: int, out: int, kernel: int, stride: int, activation: Activation) -> None:
+    def __init__(
+        self, inputs: int, out: int, kernel: int, stride: int, activation: Activation, groups: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, out, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(inputs, out, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False)
         self.norm: nn.Module = batch_norm(out)
         self.activation = activation()
 
@@ -60,17 +63,98 @@ class Elan(nn.Module):
         self.bypass = ConvBlock(inputs, block.hidden, 1, 1, activation)
         self.entry = ConvBlock(inputs, block.hidden, 1, 1, activation)
         widths = [block.hidden] + [block.chain_hidden] * block.chain
-        self.chain = nn.ModuleList(ConvBlock(a, b, 3, 1, activation) for a, b in pairwise(widths))
-        self.step = 1 if block.take == "all" else 2
-        taken = len(range(block.chain, 0, -self.step))
-        self.transition = ConvBlock(taken * block.chain_hidden + 2 * block.hidden, block.out, 1, 1, activation)
+        self.chain = nn.ModuleList(
+            RepConv(a, b, position in block.rep_conv, activation)
+            if position in (*block.rep_conv, *block.rep_conv_n)
+            else ConvBlock(a, b, 3, 1, activation)
+            for position, (a, b) in enumerate(pairwise(widths), start=1)
+        )
+        self.taken = block.taken
+        collected = len(self.taken) * block.chain_hidden + 2 * block.hidden
+        self.transition = ConvBlock(collected, block.out, 1, 1, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = [self.entry(x)]
         for conv in self.chain:
             outputs.append(conv(outputs[-1]))
-        newest_first = outputs[:0:-1][:: self.step]
+        newest_first = [outputs[position] for position in self.taken]
         return self.transition(torch.cat([*newest_first, outputs[0], self.bypass(x)], 1))
+
+
+class Residual(nn.Module):
+    def __init__(self, inputs: int, out: int, unit: spec.Residual, activation: Activation) -> None:
+        super().__init__()
+        inner = int(out * unit.expansion)
+
+        def dense(a: int, b: int) -> nn.Module:
+            if unit.rep:
+                return RepConv(a, b, True, activation)
+            return ConvBlock(a, b, 3, 1, activation, groups=math.gcd(unit.groups, a, b))
+
+        def pointwise(a: int, b: int) -> nn.Module:
+            return ConvBlock(a, b, 1, 1, activation)
+
+        match unit.shape:
+            case "dark":
+                self.path = nn.Sequential(pointwise(inputs, inner), dense(inner, out))
+            case "reversed dark":
+                self.path = nn.Sequential(dense(inputs, inner), pointwise(inner, out))
+            case "res":
+                self.path = nn.Sequential(pointwise(inputs, inner), dense(inner, inner), pointwise(inner, out))
+        self.shortcut = unit.shortcut and inputs == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.path(x) if self.shortcut else self.path(x)
+
+
+def residual_chain(inputs: int, out: int, repeat: int, unit: spec.Residual, activation: Activation) -> nn.Sequential:
+    widths = [inputs] + [out] * repeat
+    return nn.Sequential(*(Residual(a, b, unit, activation) for a, b in pairwise(widths)))
+
+
+class Csp(nn.Module):
+    def __init__(self, inputs: int, block: spec.Csp, activation: Activation) -> None:
+        super().__init__()
+        hidden = block.out if block.form == "B" else block.out // 2
+        self.shared = block.form == "B"
+        self.entry = ConvBlock(inputs, hidden, 1, 1, activation)
+        self.bypass = ConvBlock(hidden if self.shared else inputs, hidden, 1, 1, activation)
+        self.after = ConvBlock(hidden, hidden, 1, 1, activation) if block.form == "C" else nn.Identity()
+        self.transition = ConvBlock(2 * hidden, block.out, 1, 1, activation)
+        self.units = residual_chain(hidden, hidden, block.repeat, block.unit, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        entered = self.entry(x)
+        bypass = self.bypass(entered if self.shared else x)
+        return self.transition(torch.cat([self.after(self.units(entered)), bypass], 1))
+
+
+class HalfOsa(nn.Module):
+    def __init__(self, inputs: int, out: int, activation: Activation) -> None:
+        super().__init__()
+        half = out // 2
+        self.first = ConvBlock(inputs - inputs // 2, half, 3, 1, activation)
+        self.second = ConvBlock(half, half, 3, 1, activation)
+        self.transition = ConvBlock(2 * half, out, 1, 1, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x[:, x.shape[1] // 2 :])
+        return self.transition(torch.cat([self.second(first), first], 1))
+
+
+class Stem(nn.Module):
+    def __init__(self, inputs: int, out: int, activation: Activation) -> None:
+        super().__init__()
+        half = out // 2
+        self.entry = ConvBlock(inputs, half, 3, 2, activation)
+        self.reduce = ConvBlock(half, half, 1, 1, activation)
+        self.down = ConvBlock(half, half, 3, 2, activation)
+        self.pool = nn.MaxPool2d(2)
+        self.transition = ConvBlock(2 * half, out, 1, 1, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.entry(x)
+        return self.transition(torch.cat([self.down(self.reduce(x)), self.pool(x)], 1))
 
 
 class PoolConvDown(nn.Module):
@@ -80,6 +164,18 @@ class PoolConvDown(nn.Module):
         self.pool_conv = ConvBlock(inputs, branch, 1, 1, activation)
         self.reduce = ConvBlock(inputs, branch, 1, 1, activation)
         self.down = ConvBlock(branch, branch, 3, 2, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.down(self.reduce(x)), self.pool_conv(self.pool(x))], 1)
+
+
+class DownC(nn.Module):
+    def __init__(self, inputs: int, out: int, activation: Activation) -> None:
+        super().__init__()
+        self.reduce = ConvBlock(inputs, inputs, 1, 1, activation)
+        self.down = ConvBlock(inputs, out // 2, 3, 2, activation)
+        self.pool_conv = ConvBlock(inputs, out - out // 2, 1, 1, activation)
+        self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.down(self.reduce(x)), self.pool_conv(self.pool(x))], 1)
@@ -109,6 +205,18 @@ class SppCspc(nn.Module):
         return self.transition(torch.cat([main, self.bypass(x)], 1))
 
 
+class Spp(nn.Module):
+    def __init__(self, inputs: int, out: int, activation: Activation) -> None:
+        super().__init__()
+        half = inputs // 2
+        self.entry = ConvBlock(inputs, half, 1, 1, activation)
+        self.transition = ConvBlock(4 * half, out, 1, 1, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.entry(x)
+        return self.transition(torch.cat([x, *_pyramid(x)], 1))
+
+
 class TinySpp(nn.Module):
     def __init__(self, inputs: int, out: int, activation: Activation) -> None:
         super().__init__()
@@ -123,29 +231,63 @@ class TinySpp(nn.Module):
         return self.transition(torch.cat([main, self.bypass(x)], 1))
 
 
+class SpaceToDepth(nn.Module):
+    """The four pixels of each 2×2 block in the order (row, column) 0 0, 1 0, 0 1, 1 1, not pixel-unshuffle's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        corners = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return torch.cat(corners, 1)
+
+
 class Concat(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         return torch.cat(inputs, 1)
 
 
-def build(block: spec.Block, inputs: Sequence[int], activation: Activation) -> tuple[nn.Module, int]:
-    """Return the module of a block over inputs with these channels, and its own number of channels."""
+class Add(nn.Module):
+    def forward(self, *inputs: Tensor) -> Tensor:
+        total, *others = inputs
+        for other in others:
+            total = total + other
+        return total
+
+
+def build(block: spec.Block, inputs: Sequence[int], activation: Activation) -> tuple[nn.Module, int, float]:
+    """Return the module of a block over inputs with these channels, its own number of channels, and by what it divides
+    rows and columns."""
+    first = inputs[0]
     match block:
         case spec.Conv():
-            return ConvBlock(inputs[0], block.out, block.kernel, block.stride, activation), block.out
+            return ConvBlock(first, block.out, block.kernel, block.stride, activation), block.out, block.stride
         case spec.RepConv():
-            return RepConv(inputs[0], block.out, block.identity, activation), block.out
+            return RepConv(first, block.out, block.identity, activation), block.out, 1
         case spec.Elan():
-            return Elan(inputs[0], block, activation), block.out
+            return Elan(first, block, activation), block.out, 1
+        case spec.ResidualChain():
+            return residual_chain(first, block.out, block.repeat, block.unit, activation), block.out, 1
+        case spec.Csp():
+            return Csp(first, block, activation), block.out, 1
+        case spec.HalfOsa():
+            return HalfOsa(first, block.out, activation), block.out, 1
+        case spec.Stem():
+            return Stem(first, block.out, activation), block.out, 4
         case spec.PoolConvDown():
-            return PoolConvDown(inputs[0], block.branch, activation), 2 * block.branch
+            return PoolConvDown(first, block.branch, activation), 2 * block.branch, 2
+        case spec.DownC():
+            return DownC(first, block.out, activation), block.out, 2
         case spec.SppCspc():
-            return SppCspc(inputs[0], block.out, activation), block.out
+            return SppCspc(first, block.out, activation), block.out, 1
+        case spec.Spp():
+            return Spp(first, block.out, activation), block.out, 1
         case spec.TinySpp():
-            return TinySpp(inputs[0], block.out, activation), block.out
+            return TinySpp(first, block.out, activation), block.out, 1
+        case spec.SpaceToDepth():
+            return SpaceToDepth(), 4 * first, 2
         case spec.MaxPool():
-            return nn.MaxPool2d(2), inputs[0]
+            return nn.MaxPool2d(2), first, 2
         case spec.Upsample():
-            return nn.Upsample(scale_factor=2, mode="nearest"), inputs[0]
+            return nn.Upsample(scale_factor=2, mode="nearest"), first, 0.5
         case spec.Concat():
-            return Concat(), sum(inputs)
+            return Concat(), sum(inputs), 1
+        case spec.Add():
+            return Add(), first, 1

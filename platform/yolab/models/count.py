@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from yolab.models.blocks import RepConv
 from yolab.models.blueprint import Blueprint
 from yolab.models.detector import Detector
-from yolab.models.fold import fold
 
 
 @dataclass(frozen=True)
@@ -21,28 +21,29 @@ class Cost:
 
 
 def cost(blueprint: Blueprint, classes: int, image_size: int) -> Cost:
-    """Count a model; image_size in pixels, a multiple of the largest stride."""
+    """Count a model; image_size in pixels, a multiple of the largest stride.
+
+    The folded graph is not built: it has those convolutions that run in eval mode, without the 1×1 of each RepConv,
+    and with a bias each.
+    """
     with torch.device("meta"):
-        trained = Detector(blueprint, classes)
-        folded = fold(trained)
-        image = torch.empty(1, 3, image_size, image_size)
-    return Cost(parameters(trained), parameters(folded), _multiply_adds(folded, image) * 2 / 1e9)
+        trained = Detector(blueprint, classes).eval()
+    params = multiply_adds = 0
+
+    def count(conv: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal params, multiply_adds
+        assert isinstance(conv, nn.Conv2d)
+        params += conv.weight.numel() + conv.out_channels
+        multiply_adds += output.numel() * conv.weight[0].numel()
+
+    gone = {module.pointwise.conv for module in trained.modules() if isinstance(module, RepConv)}
+    for module in trained.modules():
+        if isinstance(module, nn.Conv2d) and module not in gone:
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        trained(torch.empty(1, 3, image_size, image_size, device="meta"))
+    return Cost(parameters(trained), params, 2 * multiply_adds / 1e9)
 
 
 def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _multiply_adds(model: nn.Module, image: Tensor) -> int:
-    total = 0
-
-    def add(conv: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(conv, nn.Conv2d)
-        total += output.numel() * conv.weight[0].numel()
-
-    hooks = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    model(image)
-    for hook in hooks:
-        hook.remove()
-    return total

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from yolab import experiment
 from yolab.models import blocks, heads, zoo
-from yolab.models.blueprint import Blueprint, Conv, MaxPool, PoolConvDown, Upsample, scaled
+from yolab.models.blueprint import Blueprint, scaled, without_auxiliary
 
 
 class Detector(nn.Module):
@@ -17,49 +17,72 @@ class Detector(nn.Module):
 
     def __init__(self, blueprint: Blueprint, classes: int) -> None:
         super().__init__()
-        self.blueprint = blueprint
-        self.inputs = _inputs_of_nodes(blueprint)
+        self._follow(blueprint)
         activation = blocks.ACTIVATIONS[blueprint.activation]
         channels, stride = {"image": 3}, {"image": 1.0}
         self.nodes = nn.ModuleDict()
         for node in blueprint.nodes:
             inputs = self.inputs[node.name]
-            self.nodes[node.name], channels[node.name] = blocks.build(
+            module, channels[node.name], reduction = blocks.build(
                 node.block, [channels[name] for name in inputs], activation
             )
-            stride[node.name] = stride[inputs[0]] * _reduction(node.block)
+            self.nodes[node.name] = module
+            stride[node.name] = stride[inputs[0]] * reduction
         self.strides = tuple(int(stride[name]) for name in blueprint.outputs)
         self.head = heads.Head(
             [channels[name] for name in blueprint.outputs],
+            [channels[name] for name in blueprint.auxiliary],
             self.strides,
             classes,
             len(blueprint.anchors[0]),
             blueprint.implicit,
         )
         self.register_buffer("anchors", torch.tensor(blueprint.anchors, dtype=torch.float32), persistent=False)
-        read_later = {name for inputs in self.inputs.values() for name in inputs} | set(blueprint.outputs)
-        self._last_use = {
-            name: max((i for i, n in enumerate(blueprint.nodes) if name in self.inputs[n.name]), default=-1)
-            for name in read_later
-        }
+
+    def _follow(self, blueprint: Blueprint) -> None:
+        """Take a blueprint as the order of the forward pass."""
+        self.blueprint = blueprint
+        self.inputs = blueprint.inputs_of()
+        wanted = {True: (*blueprint.outputs, *blueprint.auxiliary), False: blueprint.outputs}
+        self._readers = {auxiliary: _last_readers(blueprint, names) for auxiliary, names in wanted.items()}
 
     @property
     def classes(self) -> int:
         return self.head.classes
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the raw prediction of each level, (images, 3, rows, columns, 5 + classes), as logits.
+        """Return the raw prediction of each level, (images, 3, rows, columns, 5 + classes), as logits; in training
+        those of the auxiliary head follow, if there is one.
 
         images (images, 3, rows, columns), RGB in 0..1, sides multiples of the largest stride.
         """
+        return self._run(images, with_auxiliary=self.training)
+
+    def with_auxiliary(self, images: Tensor) -> list[Tensor]:
+        """Return the levels of the lead head and then those of the auxiliary head, in training or not."""
+        return self._run(images, with_auxiliary=True)
+
+    def _run(self, images: Tensor, with_auxiliary: bool) -> list[Tensor]:
+        auxiliary = self.blueprint.auxiliary if with_auxiliary else ()
+        kept, last_reader = (*self.blueprint.outputs, *auxiliary), self._readers[with_auxiliary]
         features = {"image": images}
-        for position, node in enumerate(self.blueprint.nodes):
+        for node in self.blueprint.nodes:
+            if node.name not in last_reader:
+                continue
             inputs = self.inputs[node.name]
             features[node.name] = self.nodes[node.name](*(features[name] for name in inputs))
             for name in inputs:  # free what nobody reads any more
-                if self._last_use[name] == position and name not in self.blueprint.outputs:
-                    del features[name]
-        return self.head([features[name] for name in self.blueprint.outputs])
+                if last_reader[name] == node.name and name not in kept:
+                    features.pop(name, None)
+        lead = [features[name] for name in self.blueprint.outputs]
+        return self.head(lead, [features[name] for name in auxiliary])
+
+    def drop_auxiliary(self) -> None:
+        """Remove the auxiliary branch, in place."""
+        self._follow(without_auxiliary(self.blueprint))
+        for name in set(self.nodes) - set(self.inputs):
+            del self.nodes[name]
+        self.head.auxiliary = nn.ModuleList()
 
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return boxes and probabilities in pixels of the input; see `heads.decode`."""
@@ -74,21 +97,11 @@ def blueprint_of(model: experiment.Model) -> Blueprint:
     return replace(blueprint, activation=model.activation)
 
 
-def _inputs_of_nodes(blueprint: Blueprint) -> dict[str, tuple[str, ...]]:
-    inputs, before = {}, "image"
+def _last_readers(blueprint: Blueprint, wanted: tuple[str, ...]) -> dict[str, str]:
+    """Return, for each node that is needed for those wanted, the last node that reads it ("" for none)."""
+    inputs, needed = blueprint.inputs_of(), blueprint.needed_for(wanted)
+    readers = dict.fromkeys(needed, "")
     for node in blueprint.nodes:
-        inputs[node.name] = node.inputs or (before,)
-        before = node.name
-    return inputs
-
-
-def _reduction(block: object) -> float:
-    match block:
-        case Conv(stride=stride):
-            return stride
-        case MaxPool() | PoolConvDown():
-            return 2
-        case Upsample():
-            return 0.5
-        case _:
-            return 1
+        if node.name in needed:
+            readers.update(dict.fromkeys(inputs[node.name], node.name))
+    return readers

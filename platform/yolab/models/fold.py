@@ -12,11 +12,13 @@ from yolab.models.heads import Head
 
 @torch.no_grad()
 def fold(detector: Detector) -> Detector:
-    """Return a copy in eval mode without batch norm, parallel branches and implicit vectors, equal up to rounding.
+    """Return a copy in eval mode without batch norm, parallel branches, implicit vectors and auxiliary branch, equal
+    up to rounding.
 
     The given detector is left untouched; folding a folded detector copies it.
     """
     folded = copy.deepcopy(detector).eval()
+    folded.drop_auxiliary()
     for name, module in list(folded.named_modules()):
         if isinstance(module, ConvBlock) and isinstance(module.norm, nn.BatchNorm2d):
             module.conv = fold_batch_norm(module.conv, module.norm)
@@ -88,8 +90,7 @@ def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
         conv.stride,  # type: ignore[arg-type]
         conv.padding,  # type: ignore[arg-type]
         groups=conv.groups,
-        device=weight.device,
+        device="meta",  # its parameters come now
     )
-    folded.weight.copy_(weight)
-    bias_of(folded).copy_(bias)
+    folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(bias)
     return folded

@@ -10,17 +10,25 @@ from torch import Tensor, nn
 class Head(nn.Module):
     """For each of three anchors and each cell: x, y, width, height, objectness and classes, as logits.
 
-    Implicit vectors (paper, appendix A.1.3): one added before the output convolution, one multiplied after it.
+    Implicit vectors (paper, appendix A.1.3): one added before the output convolution, one multiplied after it. An
+    auxiliary head (section 4.2) has output convolutions of its own, over features of `auxiliary_inputs` channels.
     """
 
     def __init__(
-        self, inputs: Sequence[int], strides: Sequence[int], classes: int, anchors_a_level: int, implicit: bool
+        self,
+        inputs: Sequence[int],
+        auxiliary_inputs: Sequence[int],
+        strides: Sequence[int],
+        classes: int,
+        anchors_a_level: int,
+        implicit: bool,
     ) -> None:
         super().__init__()
         self.classes = classes
         self.anchors_a_level = anchors_a_level
         out = anchors_a_level * (5 + classes)
         self.outputs = nn.ModuleList(nn.Conv2d(channels, out, 1) for channels in inputs)
+        self.auxiliary = nn.ModuleList(nn.Conv2d(channels, out, 1) for channels in auxiliary_inputs)
         self.add: nn.ParameterList | None = None
         self.multiply: nn.ParameterList | None = None
         if implicit:
@@ -31,10 +39,10 @@ class Head(nn.Module):
     @torch.no_grad()
     def _set_priors(self, strides: Sequence[int]) -> None:
         """Start objectness at about 8 objects in a 640 px image, classes at about 0.6 objects over all."""
-        for level, stride in enumerate(strides):
-            bias = self.output(level).bias
-            assert bias is not None
-            bias = bias.view(self.anchors_a_level, 5 + self.classes)
+        for conv, stride in [*zip(self.outputs, strides), *zip(self.auxiliary, strides)]:
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            bias = conv.bias.view(self.anchors_a_level, 5 + self.classes)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.classes - 0.99))
 
@@ -44,18 +52,20 @@ class Head(nn.Module):
         assert isinstance(conv, nn.Conv2d)
         return conv
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return, for each level, (images, anchors, rows, columns, 5 + classes)."""
+    def forward(self, lead: Sequence[Tensor], auxiliary: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Return, for each level of the lead and then of the auxiliary features, (images, anchors, rows, columns, 5 +
+        classes)."""
         levels = []
-        for index, x in enumerate(features):
+        for index, x in enumerate(lead):
             if self.add is not None and self.multiply is not None:
-                x = self.outputs[index](x + self.add[index]) * self.multiply[index]
+                levels.append(self._shaped(self.outputs[index](x + self.add[index]) * self.multiply[index]))
             else:
-                x = self.outputs[index](x)
-            images, _, rows, columns = x.shape
-            shaped = x.view(images, self.anchors_a_level, 5 + self.classes, rows, columns)
-            levels.append(shaped.permute(0, 1, 3, 4, 2))
-        return levels
+                levels.append(self._shaped(self.outputs[index](x)))
+        return levels + [self._shaped(conv(x)) for conv, x in zip(self.auxiliary, auxiliary)]
+
+    def _shaped(self, x: Tensor) -> Tensor:
+        images, _, rows, columns = x.shape
+        return x.view(images, self.anchors_a_level, 5 + self.classes, rows, columns).permute(0, 1, 3, 4, 2)
 
 
 def decode(levels: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:

@@ -1,7 +1,7 @@
 """Weights on disk: one safetensors file that says in its header which detector it belongs to."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from yolab import experiment
 from yolab.errors import UsageError
+from yolab.models.blueprint import Anchors, Blueprint, without_auxiliary
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.fold import fold
 
@@ -17,12 +18,15 @@ from yolab.models.fold import fold
 @dataclass(frozen=True)
 class Description:
     """What is needed to build and use a detector: `names` of its classes in order, the input's long side in pixels,
-    and whether the graph is folded."""
+    whether the graph is folded, whether it has its auxiliary branch; `anchors` in pixels, None for the model's own."""
 
     model: experiment.Model
     names: tuple[str, ...]
     image_size: int
     folded: bool = False
+    auxiliary: bool = False
+    implicit: bool = True
+    anchors: Anchors | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"model": self.model.model_dump()})
@@ -30,12 +34,22 @@ class Description:
     @classmethod
     def from_json(cls, text: str) -> "Description":
         values = json.loads(text)
-        model = experiment.Model.model_validate(values["model"])
-        return cls(model, tuple(values["names"]), values["image_size"], values["folded"])
+        values["model"] = experiment.Model.model_validate(values["model"])
+        values["names"] = tuple(values["names"])
+        if values["anchors"] is not None:
+            values["anchors"] = tuple(tuple((w, h) for w, h in level) for level in values["anchors"])
+        return cls(**values)
+
+    def blueprint(self) -> Blueprint:
+        blueprint = blueprint_of(self.model)
+        if not self.auxiliary:
+            blueprint = without_auxiliary(blueprint)
+        implicit = blueprint.implicit and self.implicit
+        return replace(blueprint, implicit=implicit, anchors=self.anchors or blueprint.anchors)
 
     def build(self) -> Detector:
         """Return the detector with fresh weights."""
-        detector = Detector(blueprint_of(self.model), len(self.names))
+        detector = Detector(self.blueprint(), len(self.names))
         return fold(detector) if self.folded else detector
 
 
@@ -55,7 +69,10 @@ def load(path: Path | str) -> tuple[Detector, Description]:
     except FileNotFoundError:
         raise UsageError(f"There are no weights at {path}: give a .safetensors file of yolab's.") from None
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"Can't read the weights {path}: {error}. Give a .safetensors file of yolab's.") from None
+        raise UsageError(
+            f"Can't read the weights {path}: {error}. Give a .safetensors file of yolab's; `yolab weights import` "
+            "makes one of a published checkpoint."
+        ) from None
     if header is None:
         raise UsageError(f"{path} doesn't say which model it belongs to: give a file that yolab wrote.")
     description = Description.from_json(header)
@@ -64,3 +81,19 @@ def load(path: Path | str) -> tuple[Detector, Description]:
     detector.load_state_dict(tensors, assign=True)
     detector.anchors = torch.tensor(detector.blueprint.anchors, dtype=torch.float32)
     return detector.eval(), description
+
+
+def unlike(source: Detector, target: Detector) -> list[str]:
+    """Return the names of the target's tensors that have no like in the source, by name and shape: those of a head for
+    other classes, for one."""
+    given = source.state_dict()
+    return [
+        name for name, value in target.state_dict().items() if name not in given or given[name].shape != value.shape
+    ]
+
+
+def transfer(source: Detector, target: Detector) -> None:
+    """Copy every tensor of the source that has its like in the target; the others keep their fresh values."""
+    kept = set(unlike(source, target))
+    fitting = {name: value for name, value in source.state_dict().items() if name in target.state_dict()}
+    target.load_state_dict({name: value for name, value in fitting.items() if name not in kept}, strict=False)

@@ -51,6 +51,20 @@ def named_run(uri: str, name: str) -> dict[str, Any]:
     return finished[0]
 
 
+def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[str, Any]:
+    """Return a run, made once, that stands for weights from elsewhere, to be proven on a split. Raises UsageError."""
+    _, about = weights.load(weights_file)
+    dataset = coco.load(data, split)
+    dataset.require_names(about.names, str(weights_file))
+    place = {"data.path": str(dataset.root), "data.val": split, "data.on_error": "fail"}
+    key = f"import-{package.fingerprint(weights_file)}-{dataset.root}-{split}"
+    tags = {record.KIND_TAG: "import", record.WEIGHTS_TAG: str(weights_file.resolve()), record.STATE_TAG: "finished"}
+    described = {"model.name": about.model.name, "data.image_size": about.image_size}
+    run_id = runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=tags)
+    runs.finish_run(uri, run_id, "FINISHED")
+    return named_run(uri, run_id)
+
+
 def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
     """Fold the model of a run, let it prove itself on the run's validation split, register it and make it champion.
 

@@ -18,6 +18,7 @@ from yolab.evaluation.detect import detect
 from yolab.evaluation.metrics import coco_metrics
 from yolab.experiment import Experiment
 from yolab.losses import detection_loss, scaled_gains
+from yolab.models import weights
 from yolab.models.detector import Detector
 from yolab.models.weights import Description
 from yolab.training import checkpoint
@@ -60,7 +61,10 @@ def train(
         workers.size,
     )
     plan = schedule(recipe, len(sampler))
-    model = about.build().to(memory_format=torch.channels_last).to(device)
+    model = about.build()
+    if recipe.start:
+        weights.transfer(weights.load(recipe.start)[0], model)
+    model = model.to(memory_format=torch.channels_last).to(device)
     ema = Ema(model, plan.ema_decay, plan.ema_ramp)
     optimiser = make_optimiser(model, recipe, plan.accumulate)
     last = reporter.restore()

@@ -3,10 +3,15 @@
 from yolab.errors import UsageError
 from yolab.experiment import nearest
 from yolab.models.blueprint import Blueprint
-from yolab.models.zoo.tiny import YOLOV7_TINY, YOLOV7_TINY_SILU
-from yolab.models.zoo.yolov7 import YOLOV7
+from yolab.models.zoo import p6, planned, tiny, yolor, yolov3, yolov4, yolov7
+from yolab.models.zoo.figures import PUBLISHED as PUBLISHED
 
-BLUEPRINTS: dict[str, Blueprint] = {b.name: b for b in (YOLOV7_TINY, YOLOV7_TINY_SILU, YOLOV7)}
+BLUEPRINTS: dict[str, Blueprint] = {
+    blueprint.name: blueprint
+    for family in (tiny, yolov7, p6, yolor, yolov4, yolov3, planned)
+    for name, blueprint in vars(family).items()
+    if isinstance(blueprint, Blueprint) and name.isupper() and not name.startswith("_")
+}
 
 
 def find(name: str) -> Blueprint:
