@@ -102,8 +102,9 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
     with torch.device("meta"):
         target = Description(experiment.model, names, experiment.data.image_size).build()
     fresh = weights.unlike(source, target)
-    if len(fresh) == len(target.state_dict()):
-        raise UsageError(f"recipe.start can't be {path}: no tensor of it fits {experiment.model.name}.")
+    convolutions = {name for name in target.state_dict() if name.startswith("nodes.") and name.endswith("conv.weight")}
+    if convolutions <= set(fresh):
+        raise UsageError(f"recipe.start can't be {path}: no convolution of it fits {experiment.model.name}.")
     shown = ", ".join(fresh[:6]) + (", …" if len(fresh) > 6 else "")
     told = [f"{len(fresh)} tensors don't fit those in {path.name} and start fresh: {shown}."] if fresh else []
     return hashlib.sha256(path.read_bytes()).hexdigest(), told

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ def test_json_lists_every_model_with_its_published_counts(yolab: Yolab) -> None:
     assert answer.code == 0
     rows = {row["name"]: row for row in answer.json()}
     assert set(rows) == set(zoo.BLUEPRINTS)
-    assert all(set(row) == {"name", "params", "params_fused", "gflops", "size"} for row in rows.values())
+    assert rows["yolov7-d6"]["published_graph"] == "trained"
+    assert rows["yolov7"]["published_params_millions"] == 36.9
+    assert rows["yolov7-3s-elan"]["published_gflops"] is None
     assert rows["yolov7"]["params"] == 37_622_682
     assert rows["yolov7"]["params_fused"] == 36_905_341
     assert rows["yolov7"]["gflops"] == pytest.approx(104.5, abs=0.05)
@@ -35,6 +38,18 @@ def test_a_scale_a_size_and_the_classes_change_the_counts(yolab: Yolab) -> None:
     assert large["params"] == plain["params"]
     assert large["gflops"] == pytest.approx(4 * plain["gflops"], rel=1e-3)
     assert few["params"] < plain["params"]
+
+
+def test_a_plot_shows_the_cost_over_depth_and_width(yolab: Yolab, tmp_path: Path) -> None:
+    answer = yolab("models", "yolov7-tiny", "--size", "64", "--plot", str(tmp_path / "cost.html"))
+    assert answer.code == 0
+    page = (tmp_path / "cost.html").read_text()
+    assert "yolov7-tiny by compound scaling" in page
+    assert "latency (ms)" in page
+
+
+def test_a_misplaced_identity_is_told_of(yolab: Yolab) -> None:
+    assert "section 4.1" in yolab("models", "yolov7-3s-elan-e").err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from yolab.cli.output import JsonOption, print_json, print_table, progress_bar
 
 
 def evaluate(
-    weights: Annotated[str, typer.Option(help="A .safetensors file, or models:/NAME@ALIAS of the registry.")],
+    weights: Annotated[str, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")],
     data: Annotated[Path, typer.Option(help="A data set in COCO layout.")],
     split: Annotated[str, typer.Option(help="Which annotations to score against.")] = "val2017",
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,

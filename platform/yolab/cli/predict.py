@@ -1,7 +1,7 @@
 """yolab predict: detect objects in images and draw them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,11 +12,12 @@ _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    weights: Annotated[str, typer.Option(help="A .safetensors file, or models:/NAME@ALIAS of the registry.")],
+    weights: Annotated[str, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")],
     output: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("runs/predictions"),
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections that score less.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the weaker of a class goes.")] = 0.45,
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
+    objectness: Annotated[bool, typer.Option("--objectness", help="Also draw where each head sees objects.")] = False,
     most: Annotated[int | None, typer.Option(min=1, help="Look at so many images of those given.")] = None,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
     as_json: Annotated[bool, JsonOption] = False,
@@ -26,12 +27,15 @@ def predict(
     Example: yolab predict photos/ --weights models:/demo-detector@champion --output out/
     """
     from yolab.data import coco
+    from yolab.errors import UsageError
     from yolab.evaluation.detect import detect
     from yolab.registry.package import open_weights
     from yolab.reports.figures import save_detections
     from yolab.training.distributed import Workers
     from yolab.training.loop import choose_device
 
+    if objectness and weights.endswith(".onnx"):
+        raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
     samples = coco.unlabelled(_files(images)[:most])
     model, about = open_weights(weights, home)
     with progress_bar("Detecting") as bar:
@@ -57,9 +61,28 @@ def predict(
             for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist())
         ]
         results.append({"image": str(sample.path), "picture": str(picture), "objects": objects})
+        if objectness:
+            results[-1]["objectness"] = str(_draw_objectness(model, sample, size or about.image_size, picture))
         console.print(f"{picture}: {len(objects)} objects", soft_wrap=True, highlight=False)
     if as_json:
         print_json(results)
+
+
+def _draw_objectness(model: Any, sample: Any, size: int, picture: Path) -> Path:
+    """Save the maps of the lead head, and of the auxiliary one if the graph has it, beside the picture."""
+    import torch
+
+    from yolab.data.loader import EvaluationBatches
+    from yolab.reports.figures import save_objectness
+
+    images = EvaluationBatches([sample], size, 1, max(model.strides))[0].images.float() / 255
+    with torch.no_grad():
+        levels = [level.float().cpu() for level in model.with_auxiliary(images.to(model.device))]
+    count = len(model.strides)
+    heads = {"lead": levels[:count]} | ({"auxiliary": levels[count:]} if levels[count:] else {})
+    target = picture.with_name(f"{picture.stem}-objectness.png")
+    save_objectness(images[0], heads, model.strides, target)
+    return target
 
 
 def _files(images: list[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ from torchvision.ops import batched_nms, box_convert
 from yolab.data.coco import Sample
 from yolab.data.loader import EvaluationBatch, evaluation_loader
 from yolab.models.detector import Detector
+from yolab.models.onnx_file import OnnxDetector
 
 _MOST_BEFORE = 30_000
 _MOST = 300
@@ -27,7 +28,7 @@ class ImageDetections:
 
 @torch.no_grad()
 def detect(
-    model: Detector,
+    model: Detector | OnnxDetector,
     samples: Sequence[Sample],
     image_size: int,
     batch: int,
@@ -42,13 +43,12 @@ def detect(
     image_size: the long side in pixels; images of similar aspect are batched and padded to the largest stride.
     """
     model.eval()
-    device = next(model.parameters()).device
     loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes)
     found = []
     loaded: EvaluationBatch
     for number, loaded in enumerate(loader, start=1):
-        images = loaded.images.to(device, non_blocking=True).float() / 255
-        decoded = model.decode([level.float() for level in model(images.to(memory_format=torch.channels_last))])
+        images = loaded.images.to(model.device, non_blocking=True).float() / 255
+        decoded = model.predict(images.to(memory_format=torch.channels_last))
         for row, kept in enumerate(suppress(decoded, confidence, iou)):
             sample = loaded.samples[row]
             kept = kept.cpu()

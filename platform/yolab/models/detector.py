@@ -77,6 +77,14 @@ class Detector(nn.Module):
         lead = [features[name] for name in self.blueprint.outputs]
         return self.head(lead, [features[name] for name in auxiliary])
 
+    @property
+    def device(self) -> torch.device:
+        return self.anchors.device
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return decoded predictions, as `heads.decode` does, in fp32; the model is meant to be in eval mode."""
+        return self.decode([level.float() for level in self(images)])
+
     def drop_auxiliary(self) -> None:
         """Remove the auxiliary branch, in place."""
         self._follow(without_auxiliary(self.blueprint))

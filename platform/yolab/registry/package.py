@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from yolab.errors import UsageError
-from yolab.models import weights
+from yolab.models import onnx_file, weights
 from yolab.models.detector import Detector
+from yolab.models.onnx_file import OnnxDetector
 from yolab.models.weights import Description
 from yolab.tracking import runs
 
@@ -32,11 +33,14 @@ def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, s
     return str(info.model_uri)
 
 
-def open_weights(place: str, home: Path) -> tuple[Detector, Description]:
-    """Return the detector of a .safetensors file, or of a registered model, `models:/NAME@ALIAS` or `models:/NAME/3`.
+def open_weights(place: str, home: Path) -> tuple[Detector | OnnxDetector, Description]:
+    """Return the detector of a .safetensors or .onnx file, or of a registered model, `models:/NAME@ALIAS` or
+    `models:/NAME/3`.
 
     The registry is that of MLFLOW_TRACKING_URI, else the one in `home`. Raises UsageError if there is no such model.
     """
+    if place.endswith(".onnx"):
+        return onnx_file.load(Path(place))
     if not place.startswith("models:/"):
         return weights.load(place)
     return weights.load(download(place, runs.default_uri(home)) / WEIGHTS_FILE)
@@ -64,3 +68,14 @@ def served(model_uri: str, uri: str) -> Any:
 def fingerprint(weights_file: Path) -> str:
     """Return the SHA-256 of a file of weights, by which the registry knows it again."""
     return hashlib.sha256(weights_file.read_bytes()).hexdigest()
+
+
+def lineage_of(place: str, home: Path) -> dict[str, str]:
+    """Return what weights come from: of a registered model run, configuration, data and code; of a file its content."""
+    if not place.startswith("models:/"):
+        return {"weights": Path(place).name, "weights_sha256": fingerprint(Path(place))}
+    import mlflow
+
+    mlflow.set_tracking_uri(runs.default_uri(home))
+    metadata = mlflow.models.get_model_info(place).metadata or {}
+    return {"registered_model": place, **{key: str(value) for key, value in metadata.items()}}

@@ -1,0 +1,70 @@
+"""ONNX files answer as the detector that they were made of."""
+
+import json
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from yolab.errors import UsageError
+from yolab.evaluation.detect import suppress
+from yolab.experiment import Model, Scale
+from yolab.models import onnx_file
+from yolab.models.fold import fold
+from yolab.models.weights import Description
+
+FAMILIES = ("yolov7", "yolov7x", "yolov7-e6e", "yolor-csp", "yolor-d6", "x50-csp", "yolov3-spp", "yolov4-tiny")
+
+
+def small(name: str) -> tuple:
+    torch.manual_seed(0)
+    about = Description(Model(name=name, scale=Scale(width=0.125, hidden=0.125)), ("box", "disc"), 64, auxiliary=True)
+    return about.build().eval(), about
+
+
+@pytest.mark.parametrize(
+    "name", ["yolov7-tiny", *(pytest.param(name, marks=pytest.mark.acceptance) for name in FAMILIES)]
+)
+@torch.no_grad()
+def test_onnxruntime_equals_torch_for_any_batch_and_size_and_the_file_tells_what_it_is(name, tmp_path):
+    detector, about = small(name)
+    path = tmp_path / "model.onnx"
+    assert onnx_file.export(detector, about, path, {"run": "r1"}, nms=False) < 1e-3
+    loaded, described = onnx_file.load(path)
+    assert described == about
+    stride = max(detector.strides)
+    for batch, rows, columns in ((1, 1, 2), (3, 2, 1)):
+        images = torch.rand(batch, 3, rows * stride, columns * stride)
+        torch.testing.assert_close(loaded.predict(images), fold(detector).predict(images), rtol=1e-3, atol=1e-3)
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(metadata["names"]) == ["box", "disc"]
+    assert (metadata["stride"], metadata["image_size"], metadata["lineage.run"]) == (str(stride), "64", "r1")
+
+
+@torch.no_grad()
+def test_suppression_in_the_graph_finds_the_same_boxes_as_outside(tmp_path):
+    detector, about = small("yolov7-tiny")
+    for level in detector.head.outputs:
+        level.weight *= 300  # many objects, of many scores
+        level.bias += 4
+    onnx_file.export(detector, about, tmp_path / "model.onnx", {}, nms=True)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    images = torch.rand(2, 3, 64, 96)
+    given = {"images": images.numpy(), "confidence": torch.tensor([0.3]).numpy(), "iou": torch.tensor([0.5]).numpy()}
+    (found,) = session.run(["detections"], given)
+    expected = suppress(fold(detector).predict(images), confidence=0.3, iou=0.5)
+    for image, boxes in enumerate(expected):
+        own = torch.from_numpy(found[found[:, 0] == image, 1:])
+        assert len(own) == len(boxes) > 10
+        distance = (own[:, None] - boxes[None]).abs().amax(-1)
+        assert distance.amin(0).max() < 0.01
+        assert distance.amin(1).max() < 0.01
+
+
+def test_a_file_of_another_kind_is_refused_in_words(tmp_path):
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(UsageError, match="Can't read the model"):
+        onnx_file.load(tmp_path / "text.onnx")
+    with pytest.raises(UsageError, match="no model at"):
+        onnx_file.load(tmp_path / "absent.onnx")
