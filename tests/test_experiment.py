@@ -79,7 +79,7 @@ def test_nearest_prefers_the_same_last_word() -> None:
     ],
 )
 def test_a_wrong_type_or_choice_is_refused_with_its_place(path: str, value: Any) -> None:
-    assert f"{path} can't be {value!r} (in here.yaml)" in refusal({}, {path: value})
+    assert f"{path} can't be {value!r} (in the command line)" in refusal({}, {path: value})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_every_mistake_is_told_at_once() -> None:
 
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "name: a-run\nrecipe:\n  batch: 8\n  epochs: 2\n  batch: 16\n")
-    with pytest.raises(UsageError, match=r"batch is given twice.*line 5"):
+    with pytest.raises(UsageError, match=r"line 5, column 3: batch is given twice"):
         load(path)
 
 

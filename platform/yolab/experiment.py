@@ -21,6 +21,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of runs and sweeps: they are folders, too
+
+
 class Section(BaseModel):
     """A frozen part of an experiment; unknown keys and wrong types are refused."""
 
@@ -73,7 +76,7 @@ class Data(Section):
     path: str = "data/coco"
     train: str = "train2017"
     val: str = "val2017"
-    image_size: int = Field(640, gt=0, description="pixels of the long side")
+    image_size: int = Field(640, gt=0, le=8192, description="pixels of the long side")
     on_error: Literal["fail", "skip"] = "fail"
     augment: Augment
 
@@ -143,7 +146,7 @@ class Tracking(Section):
 
 
 class Experiment(Section):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     model: Model = Model()
     assigner: Assigner = Assigner()
     data: Data
@@ -197,12 +200,15 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
     return build(merged, changes, source=str(path))
 
 
-def build(values: Mapping[str, Any], changes: Mapping[str, Any], source: str) -> Experiment:
-    """Return the experiment of nested `values` with `changes` by dotted path; `source` is named in errors."""
+def build(
+    values: Mapping[str, Any], changes: Mapping[str, Any], source: str, changed_by: str = "the command line"
+) -> Experiment:
+    """Return the experiment of nested `values`, from `source`, with `changes` by dotted path, from `changed_by`; both
+    are named in errors."""
     known = list(_paths(Experiment))
     for path in changes:
         if path not in known:
-            raise UsageError(_unknown(path, known, "the command line"))
+            raise UsageError(_unknown(path, known, changed_by))
     merged = dict(values)
     for path, value in changes.items():
         merged = merge(merged, nest(path, value))
@@ -212,7 +218,10 @@ def build(values: Mapping[str, Any], changes: Mapping[str, Any], source: str) ->
     try:
         return Experiment.model_validate(_expand_presets(merged))
     except ValidationError as error:
-        raise UsageError("\n".join(_in_words(problem, source) for problem in error.errors())) from None
+        told = (
+            _in_words(problem, changed_by if _path_of(problem) in changes else source) for problem in error.errors()
+        )
+        raise UsageError("\n".join(told)) from None
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
@@ -273,15 +282,23 @@ _Yaml.add_implicit_resolver(
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file. Raises UsageError if there is none."""
     try:
-        content = yaml.load(path.read_text(), _Yaml)
+        text = path.read_text()
+        content = yaml.load(text, _Yaml)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"Can't read {path}: {reason}.") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UsageError(f"{path} is not valid YAML{_where_in(error)}.") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} must hold a mapping of keys to values, such as `name: my-run`.")
     return content
+
+
+def _where_in(error: yaml.YAMLError) -> str:
+    """Return place and reason of a mistake in a YAML file."""
+    mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{place}: {reason}" if reason else place
 
 
 def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -340,11 +357,19 @@ def _unknown(path: str, known: list[str], source: str) -> str:
     return f"{path} is unknown (in {source}). Did you mean {nearest(path, known)}?"
 
 
+def _path_of(problem: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in problem["loc"])
+
+
 def _in_words(problem: Mapping[str, Any], source: str) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = _path_of(problem)
     if problem["type"] == "extra_forbidden":
         return _unknown(where, list(_paths(Experiment)), source)
     if problem["type"] == "missing":
         return f"{where} is missing in {source}: add it."
+    if problem["type"] == "model_type":
+        return f"{where} can't be {problem['input']!r} (in {source}): it should be a group of keys with values."
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{where} can't be {problem['input']!r} (in {source}): take letters, digits, dots, dashes, underscores."
     told = problem["msg"].replace("Input should be", "it should be")
     return f"{where} can't be {problem['input']!r} (in {source}): {told}."

@@ -13,7 +13,7 @@ from yolab.data.digest import content_digest
 from yolab.errors import UsageError
 from yolab.experiment import Experiment
 from yolab.models import weights
-from yolab.models.blueprint import misplaced_identities
+from yolab.models.blueprint import check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.weights import Description
 
@@ -67,6 +67,14 @@ def clear(
             )
     if (sets[0].names, sets[0].category_ids) != (sets[1].names, sets[1].category_ids):
         raise UsageError(f"The categories of {splits[0]} and {splits[1]} in {root} differ: both must list the same.")
+    if len(sets[0].samples) < experiment.recipe.batch:
+        raise UsageError(
+            f"recipe.batch is {experiment.recipe.batch}, but {splits[0]} in {root} has {len(sets[0].samples)} images: "
+            "lower recipe.batch."
+        )
+    for dataset in sets:
+        if not any(len(sample.boxes) for sample in dataset.samples):
+            raise UsageError(f"{dataset.split} in {root} has no object at all: there is nothing to learn or to score.")
     if len(sets[0].samples) < experiment.compute.workers:
         raise UsageError(
             f"{splits[0]} has {len(sets[0].samples)} images for {experiment.compute.workers} workers: "
@@ -113,14 +121,7 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
 def _check_model(experiment: Experiment) -> None:
     with torch.device("meta"):
         stride = max(Detector(blueprint_of(experiment.model), classes=1).strides)
-    size = experiment.data.image_size
-    if size % stride:
-        below, above = size // stride * stride, (size // stride + 1) * stride
-        choices = f"{below} or {above}" if below else f"{above}"
-        raise UsageError(
-            f"data.image_size can't be {size}: {experiment.model.name} needs a multiple of its largest stride, "
-            f"{stride}. Take {choices}."
-        )
+    check_size("data.image_size", experiment.data.image_size, experiment.model.name, stride)
 
 
 def _check_batch(experiment: Experiment) -> None:

@@ -90,11 +90,12 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     assert_whole(folder, uri)
 
 
-def test_ctrl_c_stops_a_sweep_with_its_state_saved(arguments, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_first_end(folder, running)
-    os.kill(running.pid, signal.SIGINT)
+    os.kill(running.pid, stop)
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 130, errors
     assert "--resume" in errors

@@ -60,7 +60,7 @@ def test_a_misplaced_identity_is_told_of(yolab: Yolab) -> None:
         (["--scale", "1.5"], "write factors such as depth=1.5,width=1.25"),
         (["--scale", "depth=deep"], "write factors such as depth=1.5,width=1.25"),
         (["--scale", "depth=40"], "model.scale.depth can't be 40"),
-        (["yolov7", "--size", "100"], "Take 128"),
+        (["yolov7", "--size", "100"], "Take 96 or 128"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_what_to_write(yolab: Yolab, arguments: list[str], told: str) -> None:

@@ -76,10 +76,15 @@ def test_predict_draws_a_picture_for_each_image(trained, small_set):
     assert [Path(result["picture"]).name for result in results] == ["001.png", "002.png"]
     assert all((folder / result["picture"]).stat().st_size > 0 for result in results)
     assert set(results[0]["objects"][0]) == {"class", "score", "box"}
+    odd = yolab(folder, "predict", images, "--weights", printed["weights"], "--size", "70")
+    assert (odd.returncode, "Take 64 or 96" in odd.stderr) == (2, True)
+    taken = yolab(folder, "predict", images, "--weights", printed["weights"], "--output", "tiny.yaml")
+    assert (taken.returncode, "Traceback" in taken.stderr) == (2, False)
 
 
 def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_set):
     folder, _ = trained
+    (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
     refused = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
     assert refused.returncode == 3
     assert "AP50 at least 0.99" in refused.stderr
@@ -87,8 +92,12 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["new"] is True
     assert "folded outputs equal" in first.stderr
+    (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
+    assert (after["end_time"], after["status"]) == (before["end_time"], before["status"])
     second = json.loads(yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json").stdout)
     assert (second["new"], second["version"]) == (False, "1")
+    stricter = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
+    assert stricter.returncode == 3
     champion = ["--weights", "models:/tiny-detector@champion", "--data", str(small_set), "--json"]
     scores = yolab(folder, "evaluate", *champion)
     assert scores.returncode == 0, scores.stderr
@@ -105,6 +114,9 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
         ("recipe.batch=0", "recipe.batch can't be 0"),
         ("recipe.epochs=many", "recipe.epochs can't be 'many'"),
         ("data.image_size=100", "Take 96 or 128"),
+        ("recipe.batch=8192", "has 24 images"),
+        ("compute.cpus_per_worker=4096", "needs 4096 cpus, but this machine has"),
+        ("data.image_size=1000000", "(in the command line)"),
         ("compute.workers=4096", "lower one of them, or connect a larger cluster"),
         ("model.name=yolov77", "Did you mean yolov7"),
         ("data.path=nowhere", "nowhere"),
@@ -112,7 +124,8 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
     ],
 )
 def test_a_wrong_experiment_gets_one_sentence_exit_code_2_and_creates_nothing(small_set, tmp_path, override, told):
-    write_experiment(tmp_path, small_set, recipe__batch=8192)
+    batch = 8192 if "workers=4096" in override else 8
+    write_experiment(tmp_path, small_set, recipe__batch=batch)
     done = yolab(tmp_path, "train", "tiny.yaml", override)
     assert done.returncode == 2
     assert told in done.stderr

@@ -41,6 +41,7 @@ def _inference(name: str, sizes: list[int]) -> list[dict[str, Any]]:
     from yolab.evaluation.latency import seconds_an_image
     from yolab.experiment import Model
     from yolab.models import onnx_file
+    from yolab.models.blueprint import check_size
     from yolab.models.fold import fold
     from yolab.models.weights import Description
 
@@ -48,8 +49,7 @@ def _inference(name: str, sizes: list[int]) -> list[dict[str, Any]]:
     trained = about.build()
     folded = fold(trained)
     for size in sizes:
-        if size % max(folded.strides):
-            raise UsageError(f"--size can't be {size}: {name} needs multiples of {max(folded.strides)}.")
+        check_size("--size", size, name, max(folded.strides))
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
         onnx_file.export(trained, about, file, {}, nms=False)

@@ -7,7 +7,8 @@ from rich.markup import escape
 
 from yolab.cli import bench, data, doctor, evaluate, export, models, predict, promote, runs, sweep, train, ui, weights
 from yolab.cli.output import console
-from yolab.errors import YolabError
+from yolab.errors import UsageError, YolabError
+from yolab.interruption import stop_on_sigterm_as_on_ctrl_c
 
 app = typer.Typer(
     help="A lab for YOLOv7-style detectors: sweep on Ray, compare in MLflow, promote the best, proven equal.",
@@ -25,8 +26,12 @@ app.add_typer(weights.app, name="weights")
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
     interrupted (Typer's own answer to Ctrl-C)."""
+    stop_on_sigterm_as_on_ctrl_c()
     try:
         app()
     except YolabError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        console.print(f"[red]error:[/red] {escape(f'{error.strerror}: {error.filename}')}", soft_wrap=True)
+        sys.exit(UsageError.exit_code)

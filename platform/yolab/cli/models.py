@@ -109,13 +109,14 @@ def read_scale(text: str) -> Any:
             changes[f"model.scale.{factor.strip()}"] = float(value)
         except ValueError:
             raise UsageError(f"Can't read the scale {text!r}: write factors such as depth=1.5,width=1.25.") from None
-    return build({"name": "scaled"}, changes, source="--scale").model.scale
+    return build({"name": "scaled"}, changes, source="--scale", changed_by="--scale").model.scale
 
 
 def describe(model: Any, classes: int, size: int | None) -> dict[str, Any]:
     """Return COLUMNS of a model (experiment.Model). Raises UsageError if it can't work at this size."""
     import torch
 
+    from yolab.models.blueprint import check_size
     from yolab.models.count import cost
     from yolab.models.detector import Detector, blueprint_of
 
@@ -123,11 +124,7 @@ def describe(model: Any, classes: int, size: int | None) -> dict[str, Any]:
     if size is not None:
         with torch.device("meta"):
             stride = max(Detector(blueprint, classes).strides)
-        if size % stride:
-            raise UsageError(
-                f"--size can't be {size}: {model.name} needs a multiple of its largest stride, {stride}. "
-                f"Take {(size // stride + 1) * stride}."
-            )
+        check_size("--size", size, model.name, stride)
     image_size = size or blueprint.image_size
     counted = cost(blueprint, classes, image_size)
     values = (model.name, counted.params, counted.params_fused, round(counted.gflops, 3), image_size)

@@ -1,5 +1,6 @@
 """yolab promote: the best run becomes the registry's champion, if it passes the gates."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,8 @@ def promote(
 
     if sum(given is not None for given in (sweep, run, weights)) != 1 or (weights is None) != (data is None):
         raise UsageError("Say what to promote: --sweep NAME, or --run NAME, or --weights FILE with --data DIR.")
+    if not re.fullmatch(r"[^/:.%'\"]+", name):
+        raise UsageError(f"A registered model can't be named {name!r}: leave out / : . % and quotes.")
     uri = runs.default_uri(home)
     if weights is not None and data is not None:
         chosen = registry.imported_run(uri, weights, data, split)

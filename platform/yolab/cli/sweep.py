@@ -1,5 +1,6 @@
 """yolab sweep: a search over an experiment, by Ray Tune."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ def sweep(
     from yolab.cluster import sweep as search
     from yolab.cluster.connect import capacity
     from yolab.errors import UsageError
+    from yolab.experiment import NAME
     from yolab.tracking import folders, record, runs
 
     room = capacity()
@@ -43,6 +45,8 @@ def sweep(
     domains = spaces.read(space, cleared.experiment)
     points = tuple(spaces.draw(domains, trials, cleared.experiment.seed))
     name = name or cleared.experiment.name
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"--name can't be {name!r}: take letters, digits, dots, dashes and underscores.")
     folder = home / name
     work = {"digest": cleared.digest, "space": domains, "trials": trials, "grace": grace, "reduction": reduction}
     if folder.exists() and not resume:

@@ -66,14 +66,14 @@ def train(
 
 def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> Any:
     """Read, validate and check an experiment before anything is created; say what the data check skips. A run over
-    several workers asks for the cluster's capacity by itself."""
+    several workers asks for the cluster's capacity by itself, one in this process for this machine's."""
     from yolab import preflight
-    from yolab.cluster.connect import capacity
+    from yolab.cluster.connect import capacity, of_this_machine
     from yolab.experiment import load, with_absolute_paths
 
     described = with_absolute_paths(load(path, overrides))
-    if described.compute.workers > 1 and room is None:
-        room = capacity()
+    if room is None:
+        room = capacity() if described.compute.workers > 1 else of_this_machine()
     with progress_bar("Checking the data") as bar:
         task = bar.add_task("", total=None)
         cleared = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))

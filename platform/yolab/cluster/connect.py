@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from yolab.errors import UsageError
+from yolab.interruption import stop_on_sigterm_as_on_ctrl_c
 from yolab.preflight import Capacity
 
 TRIAL_RESOURCE = "trial"  # what the driver of a nested run occupies, so that it takes no CPU from its workers
@@ -29,6 +30,7 @@ def connected() -> Iterator[None]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
+    stop_on_sigterm_as_on_ctrl_c()  # Ray has put its own answer in place
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -36,13 +38,17 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
+def of_this_machine() -> Capacity:
+    import torch
+
+    return Capacity(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count())
+
+
 def capacity() -> Capacity:
     """Return what the cluster has; without RAY_ADDRESS that is this machine, and nothing is started to learn it."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        import torch
-
-        return Capacity(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count())
+        return of_this_machine()
     with connected():
         import ray
 

@@ -39,7 +39,7 @@ def read(path: Path, base: Experiment) -> Domains:
         if kind == "loguniform" and values[0] <= 0:
             raise UsageError(f"{where} in {path}: loguniform takes numbers above 0.")
         for value in [values[0], values[1] - 1] if kind == "randint" else values:
-            build(base.model_dump(), {where: value}, source=str(path))
+            build(base.model_dump(), {where: value}, source="the experiment", changed_by=str(path))
     return domains
 
 
@@ -58,7 +58,7 @@ def draw(domains: Domains, points: int, seed: int) -> list[dict[str, Any]]:
 
 def at(base: Experiment, point: Mapping[str, Any]) -> Experiment:
     """Return the experiment at a point of a space: values by dotted path."""
-    return build(base.model_dump(), point, source="the search space")
+    return build(base.model_dump(), point, source="the experiment", changed_by="the search space")
 
 
 def _value(domain: Mapping[str, list[Any]], random: np.random.Generator) -> Any:

@@ -98,6 +98,7 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
             trainable,
             param_space={_POINT: tune.grid_search(list(sweep.points))},
             tune_config=tune.TuneConfig(
+                reuse_actors=True,
                 metric="ap",
                 mode="max",
                 search_alg=tune.search.BasicVariantGenerator(max_concurrent=at_once),

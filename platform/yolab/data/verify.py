@@ -145,6 +145,8 @@ def _decode(image: _Image) -> Finding | None:
     (height, width), described = pixels.shape[:2], image.described
     if (width, height) != (described["width"], described["height"]):
         words = f"is {width}x{height}, described as {described['width']}x{described['height']}"
+        if (height, width) == (described["width"], described["height"]):
+            words += " (as COCO's, images are read as they are stored, whatever EXIF says of their orientation)"
         return Finding("images", image.place, "image_size", f"{called} {words}")
     return None
 

@@ -9,6 +9,7 @@ from torchvision.ops import batched_nms, box_convert
 
 from yolab.data.coco import Sample
 from yolab.data.loader import EvaluationBatch, evaluation_loader
+from yolab.models.blueprint import check_size
 from yolab.models.detector import Detector
 from yolab.models.onnx_file import OnnxDetector
 
@@ -40,8 +41,10 @@ def detect(
 ) -> list[ImageDetections]:
     """Return the detections in every image, on the model's device; the model is left in eval mode.
 
-    image_size: the long side in pixels; images of similar aspect are batched and padded to the largest stride.
+    image_size: the long side in pixels; images of similar aspect are batched and padded to the largest stride. Raises
+    UsageError for a size that isn't a multiple of that stride.
     """
+    check_size("The size", image_size, "this model", max(model.strides))
     model.eval()
     loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes)
     found = []

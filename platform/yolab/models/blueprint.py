@@ -234,6 +234,16 @@ class Blueprint:
         return needed
 
 
+def check_size(where: str, size: int, model: str, stride: int) -> None:
+    """Raise UsageError, with the nearest sizes, unless `size` in pixels is a multiple of a model's largest stride."""
+    if size % stride or size <= 0:
+        below, above = size // stride * stride, max(1, size // stride + 1) * stride
+        choices = f"{below} or {above}" if below > 0 else f"{above}"
+        raise UsageError(
+            f"{where} can't be {size}: {model} needs a multiple of its largest stride, {stride}. Take {choices}."
+        )
+
+
 def node(name: str, block: Block, *inputs: str) -> Node:
     return Node(name, block, inputs)
 

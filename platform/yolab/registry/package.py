@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, s
 
     mlflow.set_tracking_uri(uri)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    ended = runs.client(uri).get_run(run_id).info
     with mlflow.start_run(run_id=run_id):
         info = mlflow.pyfunc.log_model(
             name="detector",
@@ -30,6 +32,7 @@ def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, s
             pip_requirements=_REQUIREMENTS,
             metadata=metadata,
         )
+    runs.client(uri).set_terminated(run_id, ended.status, ended.end_time)  # the packaging is no part of the run
     return str(info.model_uri)
 
 
@@ -47,8 +50,11 @@ def open_weights(place: str, home: Path) -> tuple[Detector | OnnxDetector, Descr
 
 
 def download(model_uri: str, uri: str) -> Path:
-    """Return a local folder with the packaged artifacts of a model."""
+    """Return a local folder with the packaged artifacts of a model. Raises UsageError if there is none."""
     import mlflow
+
+    if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[^/@]+)", model_uri):
+        raise UsageError(f"{model_uri} doesn't say which version: write models:/NAME@champion, or models:/NAME/1.")
 
     mlflow.set_tracking_uri(uri)
     try:

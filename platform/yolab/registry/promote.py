@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     except MlflowException:
         champion = None
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
-        return Promotion(name, str(champion.version), run["name"], False, (), _metrics_of(champion))
+        metrics = _metrics_of(champion)
+        _require([gates.ap50_is_enough(metrics, least_ap50)], run["name"])
+        return Promotion(name, str(champion.version), run["name"], False, (), metrics)
 
     trained, about = weights.load(trained_file)
     dataset = coco.load(Path(run["params"]["data.path"]), run["params"]["data.val"], run["params"]["data.on_error"])
@@ -93,9 +96,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         gates.ap_did_not_move(gates.score(trained, dataset, about.image_size), metrics),
         gates.ap50_is_enough(metrics, least_ap50),
     )
-    for verdict in verdicts:
-        if not verdict.passed:
-            raise GateError(f"{run['name']} was not promoted: the gate “{verdict.gate}” measured {verdict.measured}.")
+    _require(verdicts, run["name"])
 
     lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint} | {f"yolab.{k}": f"{v:.6f}" for k, v in metrics.items()}
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,6 +107,12 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     version = _register(client, name, model_uri, run["run_id"], lineage)
     client.set_registered_model_alias(name, CHAMPION, version)
     return Promotion(name, version, run["name"], True, verdicts, metrics)
+
+
+def _require(verdicts: Iterable[Verdict], run_name: str) -> None:
+    for verdict in verdicts:
+        if not verdict.passed:
+            raise GateError(f"{run_name} was not promoted: the gate “{verdict.gate}” measured {verdict.measured}.")
 
 
 def _lineage(run: dict[str, Any]) -> dict[str, str]:
