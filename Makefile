@@ -23,7 +23,7 @@ setup: .venv/.installed
 	@touch $@
 
 test: setup
-	$(BIN)/python -m pytest -m "not acceptance"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not acceptance" --numprocesses 2
 
 acceptance: setup
 	$(BIN)/python -m pytest -m acceptance
