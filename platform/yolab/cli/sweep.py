@@ -103,12 +103,13 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
     from yolab.cluster.spaces import at
     from yolab.cluster.sweep import rows
     from yolab.models.count import cost
-    from yolab.models.detector import blueprint_of
+    from yolab.models.weights import Description
 
     table, documents = [], []
     for row in sorted(rows(folder), key=lambda row: -row.get("ap", -1.0)):
         described = at(cleared.experiment, row["point"])
-        counted = cost(blueprint_of(described.model), len(cleared.names), described.data.image_size)
+        about = Description(described.model, cleared.names, described.data.image_size)
+        counted = cost(about.blueprint(), len(cleared.names), described.data.image_size)
         scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
         seconds = round(row.get("time_total_s", 0.0), 1)
         point = [_short(row["point"].get(path)) for path in domains]

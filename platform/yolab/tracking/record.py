@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from yolab.models.count import cost
-from yolab.models.detector import blueprint_of
+from yolab.models.weights import Description
 from yolab.preflight import Cleared
 from yolab.tracking import runs
 from yolab.tracking.data_version import data_version
@@ -21,7 +21,8 @@ def params_of(cleared: Cleared) -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
     experiment = cleared.experiment
     cut = schedule(experiment.recipe, -(-cleared.train_images // experiment.recipe.batch))
-    counted = cost(blueprint_of(experiment.model), len(cleared.names), experiment.data.image_size)
+    about = Description(experiment.model, cleared.names, experiment.data.image_size)
+    counted = cost(about.blueprint(), len(cleared.names), experiment.data.image_size)
     counts = {"params": counted.params, "params_fused": counted.params_fused, "gflops": round(counted.gflops, 3)}
     return experiment.flat() | cut.described() | counts
 
