@@ -40,7 +40,7 @@ def test_counts_equal_those_of_the_reference(name):
     blueprint = zoo.find(name)
     counted = cost(blueprint, classes=80, image_size=blueprint.image_size)
     assert (counted.params, counted.params_fused) == (params, params_fused)
-    assert counted.gflops == pytest.approx(gflops, abs=0.006)
+    assert counted.gflops == pytest.approx(gflops, abs=0.005)
 
 
 @pytest.mark.parametrize("name", zoo.PUBLISHED)
@@ -50,7 +50,9 @@ def test_counts_round_to_the_published_figures(name):
     params = counted.params if published.graph == "trained" else counted.params_fused
     assert round(params / 1e6, 1) == pytest.approx(published.params_millions)
     if name != "yolov7-d6":  # its figure counts the unfolded graph with its auxiliary branch
-        assert counted.gflops == pytest.approx(published.gflops, rel=0.01)
+        rounds = round(counted.gflops, 1) == published.gflops
+        near = 0.01 if name in EXACT else 0.005  # what is published counts other operations than convolutions, too
+        assert rounds or counted.gflops == pytest.approx(published.gflops, rel=near)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_counts_round_to_the_published_figures(name):
 def test_the_rows_of_table_3_come_out_of_v7x_light_by_scaling(scale, params_fused, gflops):
     counted = cost(scaled(zoo.find("yolov7x-light"), scale), 80, 640)
     assert counted.params_fused == params_fused
-    assert counted.gflops == pytest.approx(gflops, abs=0.006)
+    assert counted.gflops == pytest.approx(gflops, abs=0.005)
 
 
 def _vectors() -> list:

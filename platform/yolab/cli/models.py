@@ -39,11 +39,10 @@ def models(
         _plot(name, classes, size, plot)
         return
     rows = [describe(Model(name=each, scale=factors), classes, size) for each in names]
-    for row in rows:
-        if not scale:
-            row |= _published(row["name"])
-        for told in misplaced_identities(zoo.find(row["name"])) if name else ():
-            console.print(f"[yellow]note:[/yellow] {escape(told)}", soft_wrap=True, highlight=False)
+    if not scale:
+        rows = [row | _published(row["name"]) for row in rows]
+    for told in misplaced_identities(zoo.find(name)) if name else ():
+        console.print(f"[yellow]note:[/yellow] {escape(told)}", soft_wrap=True, highlight=False)
     if as_json:
         print_json(rows)
     else:
@@ -89,7 +88,10 @@ def _plot(name: str, classes: int, size: int | None, target: Path) -> None:
     points = []
     with progress_bar("Measuring") as bar:
         for depth, width in bar.track([(depth, width) for depth in _DEPTHS for width in _WIDTHS]):
-            blueprint = deployed(scaled(base, Scale(depth=depth, width=width)))
+            try:
+                blueprint = deployed(scaled(base, Scale(depth=depth, width=width)))
+            except UsageError:  # a point that can't exist stays empty
+                continue
             counted = cost(blueprint, classes, image_size)
             seconds = seconds_an_image(fold(Detector(blueprint, classes)), image_size, repeats=2)
             params = counted.params_fused / 1e6

@@ -39,6 +39,7 @@ def connected() -> Iterator[None]:
 
 
 def of_this_machine() -> Capacity:
+    """Return what this machine has, for a run in this process."""
     import torch
 
     return Capacity(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count())

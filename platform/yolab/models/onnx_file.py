@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from yolab.errors import UsageError, YolabError
 from yolab.models.detector import Detector
 from yolab.models.fold import fold
 from yolab.models.weights import Description
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 _OPSET = 20
 _MOST_A_CLASS = 300
@@ -71,16 +74,23 @@ def export(detector: Detector, about: Description, path: Path, lineage: Mapping[
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     incoming = path.with_suffix(".incoming")
-    onnx.save(model, incoming)
-    images = torch.rand(1, 3, about.image_size // stride * stride, about.image_size // stride * stride)
-    with torch.no_grad():
-        expected = folded(images)
-    difference = ((OnnxDetector(incoming).predict(images) - expected).abs() / (1 + expected.abs())).max().item()
-    if not difference <= _MOST_ERROR:
-        incoming.unlink()
-        raise YolabError(f"onnxruntime's answers differ from torch's by {difference:.1e}: nothing was written.")
-    incoming.rename(path)
+    try:
+        onnx.save(model, incoming)
+        difference = _difference(folded, OnnxDetector(incoming), about.image_size // stride * stride)
+        if not difference <= _MOST_ERROR:
+            raise YolabError(f"onnxruntime's answers differ from torch's by {difference:.1e}: nothing was written.")
+        incoming.rename(path)
+    finally:
+        incoming.unlink(missing_ok=True)
     return difference
+
+
+@torch.no_grad()
+def _difference(folded: _Decoded, exported: "OnnxDetector", size: int) -> float:
+    """Return the largest difference of the answers to one random image, relative to 1 + the answer."""
+    images = torch.rand(1, 3, size, size)
+    expected = folded(images)
+    return ((exported.predict(images) - expected).abs() / (1 + expected.abs())).max().item()
 
 
 class OnnxDetector(nn.Module):
@@ -118,7 +128,7 @@ def load(path: Path) -> tuple[OnnxDetector, Description]:
     return detector, Description.from_json(detector.about["yolab"])
 
 
-def _append_nms(graph: "onnx.GraphProto") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _append_nms(graph: "GraphProto") -> None:
     """Add suppression class by class after the predictions, and what gathers the boxes that are left."""
     from onnx import TensorProto, helper
 

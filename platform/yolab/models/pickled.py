@@ -59,8 +59,7 @@ class StandIn:
 
     kind = ""
 
-    def __init__(self, *arguments: Any) -> None:
-        self.state: Any = {}
+    state: Any
 
     def __new__(cls, *arguments: Any) -> "StandIn":
         made = super().__new__(cls)

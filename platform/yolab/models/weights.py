@@ -94,6 +94,6 @@ def unlike(source: Detector, target: Detector) -> list[str]:
 
 def transfer(source: Detector, target: Detector) -> None:
     """Copy every tensor of the source that has its like in the target; the others keep their fresh values."""
-    kept = set(unlike(source, target))
-    fitting = {name: value for name, value in source.state_dict().items() if name in target.state_dict()}
-    target.load_state_dict({name: value for name, value in fitting.items() if name not in kept}, strict=False)
+    given, fresh = source.state_dict(), unlike(source, target)
+    fitting = {name: given[name] for name in target.state_dict() if name not in fresh}
+    target.load_state_dict(fitting, strict=False)

@@ -27,7 +27,7 @@ def save_scaling(name: str, points: Sequence[ScaledCost], target: Path) -> None:
     titles = {"params_millions": "parameters (M)", "gflops": "GFLOPs", "milliseconds": "latency (ms)"}
     figure = make_subplots(cols=len(titles), subplot_titles=list(titles.values()), horizontal_spacing=0.06)
     for column, value in enumerate(titles, start=1):
-        rows = [[getattr(at[depth, width], value) for width in widths] for depth in depths]
+        rows = [[getattr(at.get((depth, width)), value, None) for width in widths] for depth in depths]
         heat = go.Heatmap(z=rows, x=widths, y=depths, texttemplate="%{z:.3g}", showscale=False, colorscale="Viridis")
         figure.add_trace(heat, row=1, col=column)
         figure.update_xaxes(title="width", type="category", row=1, col=column)

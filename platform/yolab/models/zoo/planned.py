@@ -1,8 +1,9 @@
 """Planned re-parameterization: the models of the paper's Tables 4 and 5 (sections 4.1 and 5.4.2).
 
 Table 4 places RepConv (or RepConvN, where the output is concatenated) in the chains of a 3-stacked ELAN: six 3×3 in
-three stacks of two, the second of each concatenated. Figure 6, as far as its text tells, marks the positions; they are
-declared here, a line a variant. Table 5 has the dark block and the reversed dark block of Figure 7 in CSP stages.
+three stacks of two, the second of each concatenated. Which positions the variants (a) to (e) of Figure 6 mark is in its
+drawing alone, which we don't have: those below are our choice, a line each. Table 5 has the dark block and the reversed
+dark block of Figure 7 in CSP stages.
 """
 
 from dataclasses import replace

@@ -24,6 +24,16 @@ _PLAIN = Residual(shortcut=False)
 _RES = Residual(shape="res", expansion=0.5)
 _RESX = Residual(shape="res", groups=32)
 _WIDTHS = {3: 128, 4: 256, 5: 512}
+CSP_DARKNET = (  # stages 2 to 5 of CSPDarknet53
+    node("down2", Conv(128, 3, 2)),
+    node("stage2", Csp(128, 2, "C")),
+    node("down3", Conv(256, 3, 2)),
+    node("stage3", Csp(256, 8, "C")),
+    node("down4", Conv(512, 3, 2)),
+    node("stage4", Csp(512, 8, "C")),
+    node("down5", Conv(1024, 3, 2)),
+    node("stage5", Csp(1024, 4, "C")),
+)
 _OUTPUTS = ("out3", "out4", "out5")
 
 
@@ -89,14 +99,7 @@ YOLOR_CSP = Blueprint(
         node("stem", Conv(32, 3)),
         node("down1", Conv(64, 3, 2)),
         node("stage1", ResidualChain(64, 1)),
-        node("down2", Conv(128, 3, 2)),
-        node("stage2", Csp(128, 2, "C")),
-        node("down3", Conv(256, 3, 2)),
-        node("stage3", Csp(256, 8, "C")),
-        node("down4", Conv(512, 3, 2)),
-        node("stage4", Csp(512, 8, "C")),
-        node("down5", Conv(1024, 3, 2)),
-        node("stage5", Csp(1024, 4, "C")),
+        *CSP_DARKNET,
         node("spp", SppCspc(512)),
         *_neck(_PLAIN),
     ),

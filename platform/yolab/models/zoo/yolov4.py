@@ -16,6 +16,7 @@ from yolab.models.blueprint import (
     node,
 )
 from yolab.models.zoo import anchors
+from yolab.models.zoo.yolor import CSP_DARKNET
 
 _OUTPUTS = ("out3", "out4", "out5")
 _WIDENING = Residual("reversed dark", expansion=2, shortcut=False)
@@ -38,14 +39,7 @@ YOLOV4 = Blueprint(
         node("stage1_after", Conv(64)),
         node("stage1_merge", Concat(), "stage1_after", "stage1_bypass"),
         node("stage1", Conv(64)),
-        node("down2", Conv(128, 3, 2)),
-        node("stage2", Csp(128, 2, "C")),
-        node("down3", Conv(256, 3, 2)),
-        node("stage3", Csp(256, 8, "C")),
-        node("down4", Conv(512, 3, 2)),
-        node("stage4", Csp(512, 8, "C")),
-        node("down5", Conv(1024, 3, 2)),
-        node("stage5", Csp(1024, 4, "C")),
+        *CSP_DARKNET,
         node("before_pyramid_entry", Conv(512)),
         node("before_pyramid", Conv(1024, 3)),
         node("pyramid", Spp(512)),
