@@ -42,17 +42,31 @@ class Model(Section):
     name: str = "yolov7"
     scale: Scale = Scale()
     activation: Literal["silu", "leaky_relu"] | None = Field(None, description="None: the model's own")
+    partial_auxiliary: bool = Field(
+        True, description="with E-ELAN: the auxiliary head reads one of a block's two sets, not their sum (Table 8)"
+    )
 
 
 class Assigner(Section):
     """Which prediction learns which object (paper, section 4.2)."""
 
-    policy: Literal["plain", "lead"] = "lead"
-    top_k: int = Field(10, ge=1, le=100)
+    policy: Literal["plain", "lead", "independent", "lead_guided", "coarse_to_fine"] = Field(
+        "lead", description="plain: no simOTA; lead: no auxiliary head; the rest: both heads (Table 6)"
+    )
+    constrained: bool = Field(True, description="keep the auxiliary head's centres near their cells (Table 7)")
+    top_k: int = Field(10, ge=1, le=100, description="an object takes as many as the sum of its top_k best IoUs says")
     radius: float = Field(
         0.5, gt=0, le=1, description="how near a cell's border a centre proposes the neighbour, in cells"
     )
+    coarse_radius: float = Field(1.0, gt=0, le=1, description="the same for the auxiliary head of coarse_to_fine")
     anchor_threshold: float = Field(4.0, gt=1)
+    iou_weight: float = Field(3.0, ge=0, description="of -log(IoU) in the cost of a match")
+    class_weight: float = Field(1.0, ge=0, description="of the class's cross entropy in the cost of a match")
+    auxiliary_weight: float = Field(0.25, ge=0, description="of the auxiliary head's loss")
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        return self.policy not in ("plain", "lead")
 
 
 class Augment(Section):
@@ -114,6 +128,8 @@ class Loss(Section):
     box: float = Field(ge=0)
     objectness: float = Field(ge=0)
     classification: float = Field(ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="classes are wanted with 1 - half of it, not 1")
+    focal_gamma: float = Field(0.0, ge=0, description="of focal loss, for objectness and class; 0: plain cross entropy")
 
 
 class Recipe(Section):

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from yolab.assignment import policies
-from yolab.assignment.candidates import Candidates, Targets, propose
+from yolab.assignment.candidates import Candidates, Targets, rows
+from yolab.assignment.policies import Positives
 from yolab.experiment import Assigner, Loss
 
 _LEVEL_WEIGHTS = {2: (1.0, 0.4), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
@@ -16,11 +17,12 @@ _LEVEL_WEIGHTS = {2: (1.0, 0.4), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 
 def scaled_gains(gains: Loss, levels: int, classes: int, image_size: int) -> Loss:
     """Return the gains, given for 3 levels, 80 classes and 640 px, for the model and data at hand."""
-    return Loss(
-        box=gains.box * 3 / levels,
-        objectness=gains.objectness * (image_size / 640) ** 2 * 3 / levels,
-        classification=gains.classification * classes / 80 * 3 / levels,
-    )
+    scaled = {
+        "box": gains.box * 3 / levels,
+        "objectness": gains.objectness * (image_size / 640) ** 2 * 3 / levels,
+        "classification": gains.classification * classes / 80 * 3 / levels,
+    }
+    return gains.model_copy(update=scaled)
 
 
 def detection_loss(
@@ -35,37 +37,65 @@ def detection_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the total, multiplied by the images of the batch, and the parts (4,): box, objectness, class, their sum.
 
-    levels: raw predictions (images, anchors, rows, columns, 5 + classes); targets on the CPU; anchors (levels, anchors,
-    2) in pixels, on the CPU. With several workers each has a part of the batch, and the mean of their totals (and of
-    their gradients) equals the total of the whole batch, because means are taken over all workers' positives.
+    levels: raw predictions (images, anchors, rows, columns, 5 + classes) of the lead head and, with a policy that
+    needs it, then those of the auxiliary head, whose loss counts `assigner.auxiliary_weight`; targets on the CPU;
+    anchors (levels, anchors, 2) in pixels, on the CPU. With several workers each has a part of the batch, and the mean
+    of their totals (and of their gradients) equals the total of the whole batch, because means are taken over all
+    workers' positives.
     """
-    device = levels[0].device
-    grids = [(level.shape[2], level.shape[3]) for level in levels]
-    candidates = propose(targets, grids, anchors, strides, assigner.radius, assigner.anchor_threshold).to(device)
-    targets = targets.to(device)
-    predictions = candidates.gather(levels).float()
-    chosen, target = policies.assign(predictions.detach(), candidates, targets, assigner)
+    lead, auxiliary = levels[: len(strides)], levels[len(strides) :]
+    positives = policies.assign(lead, auxiliary, targets, anchors, strides, assigner)
+    images = torch.full((1,), float(len(targets.present)), device=lead[0].device)
+    counts = torch.cat([_counts(head) for head in positives] + [images])
+    counts = sum_over_workers(counts) / workers
+    objects = targets.to(lead[0].device)
 
-    sizes = candidates.level_counts
-    images = len(targets.present)
-    counts = torch.stack([*(c.sum() for c in chosen.split(sizes)), torch.tensor(images, device=device)]).float()
-    counts = sum_over_workers(counts)
-    positives, batch = (counts[:-1] / workers).clamp(min=1e-9), counts[-1]
-
-    overlap = ciou(candidates.decode_boxes(predictions), targets.boxes[candidates.image, target])
-    box = _mean_of_chosen(1 - overlap, chosen, sizes, positives)
-    objectness_target = overlap.detach().clamp(min=0)
-    objectness = _objectness(levels, candidates, objectness_target, chosen, batch / workers)
-    classification = torch.zeros_like(box)
-    classes = predictions.shape[1] - 5
-    if classes > 1:
-        wanted = one_hot(targets.classes[candidates.image, target], classes).float()
-        entropy = binary_cross_entropy_with_logits(predictions[:, 5:], wanted, reduction="none").mean(1)
-        classification = _mean_of_chosen(entropy, chosen, sizes, positives)
-
-    parts = torch.stack([gains.box * box, gains.objectness * objectness, gains.classification * classification])
+    parts = torch.zeros(3, device=lead[0].device)
+    for number, (head, head_levels) in enumerate(zip(positives, (lead, auxiliary))):
+        own_counts = counts[number * len(lead) : (number + 1) * len(lead)].clamp(min=1e-9)
+        head_parts = _head_parts(head_levels, head, objects, gains, own_counts, counts[-1])
+        parts = parts + (assigner.auxiliary_weight if number else 1.0) * head_parts
+    parts = parts * torch.stack([images.new_full((), g) for g in (gains.box, gains.objectness, gains.classification)])
     parts = torch.cat([parts, parts.sum(0, keepdim=True)])
-    return parts[3] * batch, parts.detach()
+    return parts[3] * counts[-1] * workers, parts.detach()
+
+
+def _counts(positives: Positives) -> Tensor:
+    """Return how many positives each level has."""
+    return torch.stack([level.sum() for level in positives.chosen.split(positives.candidates.level_counts)]).float()
+
+
+def _head_parts(
+    levels: Sequence[Tensor], positives: Positives, objects: Targets, gains: Loss, counts: Tensor, images: Tensor
+) -> Tensor:
+    """Return box, objectness and class part (3,) of one head, without their gains.
+
+    counts (levels,): the positives that means are taken over; images: a worker's share of the batch.
+    """
+    candidates, chosen, target = positives.candidates, positives.chosen, positives.target
+    sizes = candidates.level_counts
+    predictions = candidates.gather(levels).float()
+    overlap = ciou(candidates.decode_boxes(predictions, positives.spread), objects.boxes[candidates.image, target])
+    box = _mean_of_chosen(1 - overlap, chosen, sizes, counts)
+    objectness = _objectness(levels, candidates, overlap.detach().clamp(min=0), chosen, images, gains.focal_gamma)
+    classification = torch.zeros_like(box)
+    if predictions.shape[1] > 6:
+        logits = predictions[:, 5:]
+        wanted = torch.full_like(logits, gains.label_smoothing / 2)
+        wanted.scatter_(1, objects.classes[candidates.image, target][:, None], 1 - gains.label_smoothing / 2)
+        entropy = _entropy(logits, wanted, gains.focal_gamma).mean(1)
+        classification = _mean_of_chosen(entropy, chosen, sizes, counts)
+    return torch.stack([box, objectness, classification])
+
+
+def _entropy(logits: Tensor, wanted: Tensor, focal_gamma: float) -> Tensor:
+    """Return the binary cross entropy of each element or, with a gamma, its focal loss (Lin et al. 2017, α = 0.25)."""
+    entropy = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    if not focal_gamma:
+        return entropy
+    probability = logits.sigmoid()
+    right = wanted * probability + (1 - wanted) * (1 - probability)
+    return entropy * (0.25 * wanted + 0.75 * (1 - wanted)) * (1 - right) ** focal_gamma
 
 
 def ciou(predicted: Tensor, target: Tensor) -> Tensor:
@@ -95,20 +125,23 @@ def _mean_of_chosen(values: Tensor, chosen: Tensor, sizes: tuple[int, ...], posi
 
 
 def _objectness(
-    levels: Sequence[Tensor], candidates: Candidates, overlap: Tensor, chosen: Tensor, images: Tensor
+    levels: Sequence[Tensor],
+    candidates: Candidates,
+    overlap: Tensor,
+    chosen: Tensor,
+    images: Tensor,
+    focal_gamma: float,
 ) -> Tensor:
     """Return the weighted sum over the levels of the mean binary cross entropy over all cells; the target is the
     overlap where a positive is, else 0."""
     total = torch.zeros((), device=overlap.device)
     sizes = candidates.level_counts
-    cells = zip(levels, candidates.image.split(sizes), candidates.anchor.split(sizes), candidates.row.split(sizes))
-    rest = zip(candidates.column.split(sizes), overlap.split(sizes), chosen.split(sizes), _LEVEL_WEIGHTS[len(levels)])
-    for (level, image, anchor, row), (column, level_overlap, level_chosen, weight) in zip(cells, rest):
-        _, anchors, rows, columns, _ = level.shape
-        index = ((image * anchors + anchor) * rows + row) * columns + column
-        target = _last_written(level[..., 4].numel(), index, level_overlap, level_chosen)
-        entropy = binary_cross_entropy_with_logits(level[..., 4].flatten().float(), target, reduction="sum")
-        total = total + weight * entropy / (images * anchors * rows * columns)
+    parts = zip(candidates.prediction.split(sizes), overlap.split(sizes), chosen.split(sizes))
+    for level, (index, level_overlap, level_chosen), weight in zip(levels, parts, _LEVEL_WEIGHTS[len(levels)]):
+        logits = rows(level)[:, 4].float()
+        target = _last_written(len(logits), index, level_overlap, level_chosen)
+        cells = images * (len(logits) // len(level))
+        total = total + weight * _entropy(logits, target, focal_gamma).sum() / cells
     return total
 
 

@@ -108,7 +108,7 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
             "an imported checkpoint."
         )
     with torch.device("meta"):
-        target = Description(experiment.model, names, experiment.data.image_size).build()
+        target = Description.of(experiment, names).build()
     fresh = weights.unlike(source, target)
     convolutions = {name for name in target.state_dict() if name.startswith("nodes.") and name.endswith("conv.weight")}
     if convolutions <= set(fresh):
@@ -119,8 +119,14 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
 
 
 def _check_model(experiment: Experiment) -> None:
+    blueprint, policy = blueprint_of(experiment.model), experiment.assigner.policy
+    if experiment.assigner.needs_auxiliary and not blueprint.auxiliary:
+        raise UsageError(
+            f"assigner.policy can't be {policy} with {blueprint.name}, which has no auxiliary head: take lead or "
+            "plain, or a model that has one, such as yolov7-w6."
+        )
     with torch.device("meta"):
-        stride = max(Detector(blueprint_of(experiment.model), classes=1).strides)
+        stride = max(Detector(blueprint, classes=1).strides)
     check_size("data.image_size", experiment.data.image_size, experiment.model.name, stride)
 
 

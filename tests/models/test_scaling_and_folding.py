@@ -50,6 +50,13 @@ def test_width_leaves_the_blocks_own_widths_and_depth_leaves_all_widths():
     }
 
 
+def test_the_auxiliary_head_of_an_e_elan_reads_one_set_or_the_sum():
+    partial, full = (blueprint_of(Model(name="yolov7-e6e", partial_auxiliary=p)).inputs_of() for p in (True, False))
+    assert partial["auxiliary4"] == ("top_down4_second",)
+    assert full["auxiliary4"] == ("top_down4",)
+    assert partial["auxiliary6"] == full["auxiliary6"] == ("spp",)
+
+
 FREE = sorted(name for name in zoo.BLUEPRINTS if "3s-elan-" not in name)
 
 

@@ -11,6 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# How far a predicted centre can lie from the middle of its cell, over the cell's side: x = spread · (σ − ½) + ½.
+CONSTRAINED = 2.0
+UNCONSTRAINED = 3.0  # reaches the cells that a radius of 1 adds (paper, Table 7)
+
 _DIRECTIONS = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])  # own, left, up, right, down
 
 
@@ -34,16 +38,14 @@ class Targets:
 class Candidates:
     """K proposals of a batch, ordered by level; direction (own, left, up, right, down); anchor; image; target.
 
-    image, anchor, row, column (K,) int64: the prediction; target (K,) int64: the object of the image that proposed it;
-    position (K,) int64: its number among the image's candidates; cell (K, 2): column and row; stride (K, 1) and
-    anchor_size (K, 2) in pixels. `level_counts` says how many of the K belong to each level, `most` how many an image
-    has at most.
+    image (K,) int64; prediction (K,) int64: its number in the level, see `rows`; target (K,) int64: the object of the
+    image that proposed it; position (K,) int64: its number among the image's candidates; cell (K, 2): column and row;
+    stride (K, 1) and anchor_size (K, 2) in pixels. `level_counts` says how many of the K belong to each level, `most`
+    how many an image has at most.
     """
 
     image: Tensor
-    anchor: Tensor
-    row: Tensor
-    column: Tensor
+    prediction: Tensor
     target: Tensor
     position: Tensor
     cell: Tensor
@@ -57,20 +59,20 @@ class Candidates:
 
     def gather(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the candidates' predictions (K, values) of levels (images, anchors, rows, columns, values)."""
-        parts = zip(
-            levels,
-            self.image.split(self.level_counts),
-            self.anchor.split(self.level_counts),
-            self.row.split(self.level_counts),
-            self.column.split(self.level_counts),
-        )
-        return torch.cat([level[image, anchor, row, column] for level, image, anchor, row, column in parts])
+        parts = zip(levels, self.prediction.split(self.level_counts))
+        return torch.cat([rows(level).index_select(0, prediction) for level, prediction in parts])
 
-    def decode_boxes(self, predictions: Tensor) -> Tensor:
+    def decode_boxes(self, predictions: Tensor, spread: float) -> Tensor:
         """Return the boxes (K, 4), centre and size in pixels, of raw predictions (K, values)."""
         p = predictions[:, :4].sigmoid()
-        centre = (2 * p[:, :2] - 0.5 + self.cell) * self.stride
+        centre = (spread * (p[:, :2] - 0.5) + 0.5 + self.cell) * self.stride
         return torch.cat([centre, (2 * p[:, 2:]) ** 2 * self.anchor_size], 1)
+
+
+def rows(level: Tensor) -> Tensor:
+    """Return a level (images, anchors, rows, columns, values) as (predictions, values), ordered by image, row, column,
+    anchor: without copying what a head over channels-last features gives."""
+    return level.permute(0, 2, 3, 1, 4).flatten(0, 3)
 
 
 def propose(
@@ -86,19 +88,20 @@ def propose(
 
     grids: (rows, columns) of each level; anchors (levels, anchors, 2) in pixels. All on the CPU.
     """
-    found: dict[str, list[Tensor]] = {key: [] for key in ("image", "anchor", "row", "column", "target")}
+    found: dict[str, list[Tensor]] = {key: [] for key in ("image", "prediction", "target")}
     geometry: dict[str, list[Tensor]] = {key: [] for key in ("cell", "stride", "anchor_size")}
     counts = []
-    for (rows, columns), level_anchors, stride in zip(grids, anchors, strides):
+    for (height, width), level_anchors, stride in zip(grids, anchors, strides):
         centre = targets.boxes[..., :2] / stride
         ratio = targets.boxes[None, :, :, 2:] / level_anchors[:, None, None, :]
         fits = torch.maximum(ratio, 1 / ratio).amax(-1) < anchor_threshold
-        proposed = _near_borders(centre, torch.tensor([columns, rows]), radius)
+        proposed = _near_borders(centre, torch.tensor([width, height]), radius)
         mask = proposed[:, None] & fits[None] & targets.present  # (directions, anchors, images, objects)
         direction, anchor, image, target = mask.nonzero(as_tuple=True)
         cell = (centre[image, target] + radius * _DIRECTIONS[direction]).long()
-        column, row = cell[:, 0].clamp(0, columns - 1), cell[:, 1].clamp(0, rows - 1)
-        for key, value in zip(found, (image, anchor, row, column, target)):
+        column, row = cell[:, 0].clamp(0, width - 1), cell[:, 1].clamp(0, height - 1)
+        prediction = ((image * height + row) * width + column) * len(level_anchors) + anchor
+        for key, value in zip(found, (image, prediction, target)):
             found[key].append(value)
         geometry["cell"].append(torch.stack([column, row], 1).float())
         geometry["stride"].append(torch.full((len(image), 1), float(stride)))

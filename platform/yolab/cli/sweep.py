@@ -108,7 +108,7 @@ def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) ->
     table, documents = [], []
     for row in sorted(rows(folder), key=lambda row: -row.get("ap", -1.0)):
         described = at(cleared.experiment, row["point"])
-        about = Description(described.model, cleared.names, described.data.image_size)
+        about = Description.of(described, cleared.names)
         counted = cost(about.blueprint(), len(cleared.names), described.data.image_size)
         scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
         seconds = round(row.get("time_total_s", 0.0), 1)

@@ -255,6 +255,17 @@ def without_auxiliary(blueprint: Blueprint) -> Blueprint:
     return replace(blueprint, nodes=nodes, auxiliary=())
 
 
+def with_full_auxiliary(blueprint: Blueprint) -> Blueprint:
+    """Return the blueprint with an auxiliary branch that reads the sum wherever it read one summand of an Add."""
+    sums = {name: n.name for n in blueprint.nodes if isinstance(n.block, Add) for name in n.inputs}
+
+    def full(part: Node) -> Node:
+        return replace(part, inputs=tuple(sums.get(name, name) for name in part.inputs))
+
+    nodes = tuple(full(n) if n.name in blueprint.auxiliary else n for n in blueprint.nodes)
+    return replace(blueprint, nodes=nodes)
+
+
 def deployed(blueprint: Blueprint) -> Blueprint:
     """Return the blueprint of the deploy graph before folding: without auxiliary branch and implicit vectors."""
     return replace(without_auxiliary(blueprint), implicit=False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from yolab import experiment
 from yolab.models import blocks, heads, zoo
-from yolab.models.blueprint import Blueprint, scaled, without_auxiliary
+from yolab.models.blueprint import Blueprint, scaled, with_full_auxiliary, without_auxiliary
 
 
 class Detector(nn.Module):
@@ -100,6 +100,8 @@ class Detector(nn.Module):
 def blueprint_of(model: experiment.Model) -> Blueprint:
     """Return the scaled blueprint that an experiment names. Raises UsageError for an unknown model."""
     blueprint = scaled(zoo.find(model.name), model.scale)
+    if not model.partial_auxiliary:
+        blueprint = with_full_auxiliary(blueprint)
     if model.activation is None:
         return blueprint
     return replace(blueprint, activation=model.activation)

@@ -28,6 +28,11 @@ class Description:
     implicit: bool = True
     anchors: Anchors | None = None
 
+    @classmethod
+    def of(cls, run: experiment.Experiment, names: tuple[str, ...]) -> "Description":
+        """Return what an experiment trains for these classes."""
+        return cls(run.model, names, run.data.image_size, auxiliary=run.assigner.needs_auxiliary)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"model": self.model.model_dump()})
 

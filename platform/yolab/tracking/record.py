@@ -21,7 +21,7 @@ def params_of(cleared: Cleared) -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
     experiment = cleared.experiment
     cut = schedule(experiment.recipe, -(-cleared.train_images // experiment.recipe.batch))
-    about = Description(experiment.model, cleared.names, experiment.data.image_size)
+    about = Description.of(experiment, cleared.names)
     counted = cost(about.blueprint(), len(cleared.names), experiment.data.image_size)
     counts = {"params": counted.params, "params_fused": counted.params_fused, "gflops": round(counted.gflops, 3)}
     return experiment.flat() | cut.described() | counts

@@ -48,7 +48,7 @@ def train(
     root = Path(experiment.data.path)
     train_set = coco.load(root, experiment.data.train, experiment.data.on_error)
     val_set = coco.load(root, experiment.data.val, experiment.data.on_error)
-    about = Description(experiment.model, train_set.names, experiment.data.image_size)
+    about = Description.of(experiment, train_set.names)
 
     batches, sampler = training_loader(
         train_set,
