@@ -70,18 +70,24 @@ class Assigner(Section):
 
 
 class Augment(Section):
-    """Probabilities and ranges of the augmentation; mosaic9 is the share of nines among the mosaics."""
+    """Probabilities and ranges of the augmentation; mosaic9 is the share of nines among the mosaics, close_mosaic that
+    of the run, at its end, that goes without mosaic and mixup."""
 
     preset: Literal["p5", "tiny", "none"] = "p5"
     mosaic: Share
     mosaic9: Share
+    close_mosaic: Share
     mixup: Share
     scale: Share
     translate: Share
+    rotate: float = Field(ge=0, le=180, description="degrees, at most, in either direction")
+    shear: float = Field(ge=0, le=45, description="degrees, at most, in either direction")
+    perspective: float = Field(ge=0, le=0.001)
     hue: Share
     saturation: Share
     brightness: Share
     flip: Share
+    vertical_flip: Share
 
 
 class Data(Section):
@@ -185,11 +191,12 @@ class Experiment(Section):
         return dict(_flatten(self.model_dump()))
 
 
-_AUGMENT = {"mosaic": 1.0, "mosaic9": 0.2, "hue": 0.015, "saturation": 0.7, "brightness": 0.4, "flip": 0.5}
+_AUGMENT = dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0)
+_AUGMENT |= {"mosaic": 1.0, "mosaic9": 0.2, "hue": 0.015, "saturation": 0.7, "brightness": 0.4, "flip": 0.5}
 _AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
     "p5": _AUGMENT | {"mixup": 0.15, "scale": 0.9, "translate": 0.2},
     "tiny": _AUGMENT | {"mixup": 0.05, "scale": 0.5, "translate": 0.1},
-    "none": dict.fromkeys([*_AUGMENT, "mixup", "scale", "translate"], 0.0),
+    "none": dict.fromkeys(_AUGMENT, 0.0),
 }
 
 

@@ -6,15 +6,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from yolab.data import augment
 from yolab.data.augment import GREY, LabelledImage, augmented
 from yolab.data.coco import Dataset, Sample
-from yolab.data.loader import EpochBatches, EvaluationBatches, collate, read_image, training_loader
+from yolab.data.loader import (
+    EpochBatches,
+    EvaluationBatches,
+    TrainingImages,
+    collate,
+    read_image,
+    training_loader,
+)
 from yolab.experiment import Augment, build
 
 TINY = build({"name": "x", "recipe": {"preset": "tiny"}}, {}, "test").data.augment
-STRONG = TINY.model_copy(update={"mosaic": 0.7, "mosaic9": 0.5, "mixup": 0.0, "scale": 0.5, "hue": 0.0})
 PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0))
 
 
@@ -34,6 +42,10 @@ def dataset(tmp_path_factory) -> Dataset:
         boxes = np.array([[left, top, left + 24, top + 30]], np.float32)
         samples.append(Sample(path, number, width, height, boxes, np.array([number % 3])))
     return Dataset(folder, "train", Path(), tuple(samples), (1, 2, 3), ("a", "b", "c"), (), {})
+
+
+def source_of(dataset: Dataset, size: int):
+    return TrainingImages(dataset, size, PLAIN, 0).source
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -67,38 +79,87 @@ def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
         assert torch.equal(targets.boxes, other_targets.boxes)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_boxes_stay_around_their_objects_under_augmentation(dataset, seed):
-    def read(index: int) -> LabelledImage:
-        sample = dataset.samples[index]
-        return LabelledImage(read_image(sample, 96), sample.boxes, sample.classes)
+def bright_boxes(image: np.ndarray) -> np.ndarray:
+    """The boxes around what is bright, x1 y1 x2 y2."""
+    _, _, found, _ = cv2.connectedComponentsWithStats((image.max(2) > 184).astype(np.uint8))
+    left, top, width, height = found[1:, :4].T
+    return np.stack([left, top, left + width, top + height], 1)
 
-    result = augmented(seed % 12, read, 12, 96, STRONG, np.random.default_rng(seed))
-    bright = result.image.max(2) > 180
-    for left, top, right, bottom in result.boxes:
-        inside = bright[round(top) : round(bottom), round(left) : round(right)]
-        if inside.size > 100:
-            assert inside.mean() > 0.85
-    uncovered = bright.copy()
-    for left, top, right, bottom in result.boxes:
-        uncovered[max(0, int(top) - 2) : int(bottom) + 3, max(0, int(left) - 2) : int(right) + 3] = False
-    assert uncovered.mean() < 0.06  # remnants too small to be labelled
+
+def is_whole(box: np.ndarray, size: int) -> bool:
+    return box.min() > 1 and box.max() < size - 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    mosaic=st.sampled_from([0.0, 0.5, 1.0]),
+    scale=st.floats(0, 0.9),
+    translate=st.floats(0, 0.3),
+    rotate=st.sampled_from([0.0, 180.0]),
+    shear=st.sampled_from([0.0, 20.0]),
+    perspective=st.sampled_from([0.0, 0.0008]),
+)
+def test_boxes_are_exact_under_every_transform(dataset, seed, mosaic, **ranges):
+    """Each box is that of the pixels, to one and a half: a rectangle that is whole in the result has a box around it,
+    and a box that is whole has its rectangle."""
+    augment = PLAIN.model_copy(update={"mosaic": mosaic, "mosaic9": 0.5, "flip": 0.5, "vertical_flip": 0.5, **ranges})
+    size = 128
+    result = augmented(seed % 12, source_of(dataset, size), size, augment, np.random.default_rng(seed))
+    truth = bright_boxes(result.image)
+    for box in result.boxes[[is_whole(box, size) for box in result.boxes]]:
+        inner = result.image[round(box[1]) : round(box[3]), round(box[0]) : round(box[2])]
+        if min(inner.shape[:2]) < 6:
+            continue
+        found = bright_boxes(inner)  # may be cut by the border of its tile, or touch a neighbour
+        around = np.concatenate([found[:, :2].min(0), found[:, 2:].max(0)])
+        assert around[:2].max() <= 2.5
+        assert (np.array(inner.shape[1::-1]) - around[2:]).max() <= 2.5
+    for left, top, right, bottom in truth:
+        if min(right - left, bottom - top) > 6 and is_whole(np.array([left, top, right, bottom]), size):
+            low = result.boxes[:, :2] - 2.5 <= (left, top)
+            high = result.boxes[:, 2:] + 2.5 >= (right, bottom)
+            assert (low.all(1) & high.all(1)).any()
 
 
 def test_without_augmentation_an_image_is_only_letterboxed(dataset):
     sample = dataset.samples[1]
-    read = lambda index: LabelledImage(read_image(sample, 96), sample.boxes, sample.classes)  # noqa: E731
-    result = augmented(1, read, 12, 96, PLAIN, np.random.default_rng(0))
+    result = augmented(1, source_of(dataset, 96), 96, PLAIN, np.random.default_rng(0))
     assert result.image.shape == (96, 96, 3)
     np.testing.assert_array_equal(result.image[16:80], cv2.imread(str(sample.path)))
     np.testing.assert_array_equal(result.boxes, sample.boxes + np.array([0, 16, 0, 16], np.float32))
 
 
-def test_flip_twice_is_the_image_itself(dataset):
+def test_the_end_of_a_run_goes_without_mosaic(dataset):
+    images = TrainingImages(dataset, 96, PLAIN.model_copy(update={"mosaic": 1.0, "mixup": 1.0}), 0, mosaic_until=2)
+    alone = TrainingImages(dataset, 96, PLAIN, 0)
+    assert not np.array_equal(images[2, 1].image, alone[2, 1].image)
+    np.testing.assert_array_equal(images[3, 1].image, alone[3, 1].image)
+
+
+@pytest.mark.parametrize("vertically", [False, True])
+def test_flip_twice_is_the_image_itself(dataset, vertically):
     sample = LabelledImage(read_image(dataset.samples[0], 96), dataset.samples[0].boxes, dataset.samples[0].classes)
-    twice = augment.flip(augment.flip(sample))
+    once = augment.flip(sample, vertically)
+    assert not np.array_equal(once.image, sample.image)
+    twice = augment.flip(once, vertically)
     np.testing.assert_array_equal(twice.image, sample.image)
     np.testing.assert_array_equal(twice.boxes, sample.boxes)
+
+
+def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_all(tmp_path):
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
+    sample = Sample(path, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    source = source_of(Dataset(tmp_path, "train", Path(), (sample,), (1,), ("a",), (), {}), 320)
+    asked = []
+    pixels = source.pixels
+    source.pixels = lambda index, scale: asked.append((scale, pixels(index, scale).shape[1])) or pixels(index, scale)
+    for scale, width in ((0.2, 80), (0.5, 160), (0.6, 320), (1.0, 320), (1.5, 640)):
+        augment.draw(source, [0], [(0, 0)], 320, 320, np.diag([scale, scale, 1.0]))
+        assert asked.pop() == (pytest.approx(scale), width)
+    augment.draw(source, [0], [(0, 0)], 320, 320, np.array([[1.0, 0, 400], [0, 1, 0], [0, 0, 1]]))
+    assert not asked
 
 
 def test_a_batch_without_any_object_collates():

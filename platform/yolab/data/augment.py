@@ -1,11 +1,16 @@
-"""Augmentation of training images: mosaic, affine, mixup, colour, flip, in that order; boxes follow exactly.
+"""Augmentation of training images: mosaic, affine or perspective, mixup, colour, flips, in that order; boxes follow
+exactly.
 
-Images are (rows, columns, 3) uint8 BGR; boxes (objects, 4) float32, x1 y1 x2 y2 in pixels. Every random choice comes
-from the generator that is passed in, which the loader derives from (seed, epoch, index of the sample).
+Where everything goes is decided first. Then each image is decoded no larger than it will be drawn, and drawn once,
+straight into the result; one that will not be seen is never decoded. Images are (rows, columns, 3) uint8 BGR; boxes
+(objects, 4) float32, x1 y1 x2 y2 in pixels, counted from the image's edge (the first pixel's middle is at 0.5). Every
+random choice comes from the generator that is passed in, which the loader derives from (seed, epoch, index of the
+sample).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,6 +18,17 @@ import numpy as np
 from yolab.experiment import Augment
 
 GREY = 114
+Corner = tuple[int, int]  # left, top
+
+
+@dataclass(frozen=True)
+class Labels:
+    """An image's size, once its long side is what the model takes, and its objects in it."""
+
+    rows: int
+    columns: int
+    boxes: np.ndarray
+    classes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -22,83 +38,182 @@ class LabelledImage:
     classes: np.ndarray
 
 
-Read = Callable[[int], LabelledImage]  # index of a sample -> its image, long side `size`
+class Source(Protocol):
+    """The images that a sample is made of."""
+
+    def __len__(self) -> int: ...
+
+    def labels(self, index: int) -> Labels: ...
+
+    def pixels(self, index: int, scale: float) -> np.ndarray:
+        """Return the image at any resolution that is not below `scale` times the size that `labels` gives, or the
+        file's own where that is less."""
 
 
-def augmented(
-    index: int, read: Read, count: int, size: int, augment: Augment, random: np.random.Generator
-) -> LabelledImage:
-    """Return the sample `index` of `count`, augmented, as a `size`×`size` image."""
+def augmented(index: int, source: Source, size: int, augment: Augment, random: np.random.Generator) -> LabelledImage:
+    """Return the sample `index`, augmented, as a `size`×`size` image."""
     if random.random() < augment.mosaic:
-        result = _mosaic_warped(index, read, count, size, augment, random)
+        result = _mosaic(index, source, size, augment, random)
         if random.random() < augment.mixup:
-            other = _mosaic_warped(int(random.integers(count)), read, count, size, augment, random)
+            other = _mosaic(int(random.integers(len(source))), source, size, augment, random)
             result = mixup(result, other, random.beta(8, 8))
     else:
-        result = warp(letterbox(read(index), size), size, augment, random)
+        labels = source.labels(index)
+        middle = (size - labels.columns) // 2, (size - labels.rows) // 2
+        result = draw(source, [index], [middle], size, size, random_matrix(size, size, augment, random))
     image = shift_colours(result.image, augment, random)
     result = LabelledImage(image, result.boxes, result.classes)
-    return flip(result) if random.random() < augment.flip else result
+    if random.random() < augment.flip:
+        result = flip(result)
+    return flip(result, vertically=True) if random.random() < augment.vertical_flip else result
 
 
-def _mosaic_warped(
-    index: int, read: Read, count: int, size: int, augment: Augment, random: np.random.Generator
-) -> LabelledImage:
+def _mosaic(index: int, source: Source, size: int, augment: Augment, random: np.random.Generator) -> LabelledImage:
     nine = random.random() < augment.mosaic9
-    others = random.integers(count, size=8 if nine else 3)
-    tiles = [read(int(i)) for i in (index, *others)]
-    canvas = mosaic9(tiles, size, random) if nine else mosaic4(tiles, size, random)
-    return warp(canvas, size, augment, random)
+    indices = [index, *(int(other) for other in random.integers(len(source), size=8 if nine else 3))]
+    place = mosaic9 if nine else mosaic4
+    corners = place([source.labels(i) for i in indices], size, random)
+    return draw(source, indices, corners, 2 * size, size, random_matrix(2 * size, size, augment, random))
 
 
-def mosaic4(tiles: list[LabelledImage], size: int, random: np.random.Generator) -> LabelledImage:
-    """Return four images around a random centre of a canvas of twice `size`."""
+def mosaic4(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Corner]:
+    """Return where four images lie around a random centre of a canvas of twice `size`."""
     centre_x, centre_y = (int(c) for c in random.uniform(size / 2, 3 * size / 2, 2))
-    corners = []
-    for position, tile in enumerate(tiles):
-        rows, columns = tile.image.shape[:2]
-        left = centre_x - columns if position % 2 == 0 else centre_x
-        top = centre_y - rows if position < 2 else centre_y
-        corners.append((left, top))
-    return _paste(tiles, corners, 2 * size)
+    return [
+        (centre_x if place % 2 else centre_x - tile.columns, centre_y if place > 1 else centre_y - tile.rows)
+        for place, tile in enumerate(tiles)
+    ]
 
 
-def mosaic9(tiles: list[LabelledImage], size: int, random: np.random.Generator) -> LabelledImage:
-    """Return nine images, the first in the middle and the others around it, as a random crop of twice `size` out of a
-    canvas of three times `size`."""
-    middle_rows, middle_columns = tiles[0].image.shape[:2]
+def mosaic9(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Corner]:
+    """Return where nine images lie, the first in the middle and the others around it, in a random crop of twice `size`
+    out of a canvas of three times `size`."""
     left, top = size, size
-    right, bottom = left + middle_columns, top + middle_rows
+    right, bottom = left + tiles[0].columns, top + tiles[0].rows
     offset_x, offset_y = (int(o) for o in random.uniform(0, size, 2))
     corners = [(left, top)]
     # clockwise from above the middle: above, above right, right, below right, below, below left, left, above left
     placed = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
     for tile, (horizontal, vertical) in zip(tiles[1:], placed):
-        rows, columns = tile.image.shape[:2]
-        x = {-1: left - columns, 0: left, 1: right}[horizontal]
-        y = {-1: top - rows, 0: top, 1: bottom}[vertical]
+        x = {-1: left - tile.columns, 0: left, 1: right}[horizontal]
+        y = {-1: top - tile.rows, 0: top, 1: bottom}[vertical]
         corners.append((x, y))
-    return _paste(tiles, [(x - offset_x, y - offset_y) for x, y in corners], 2 * size)
+    return [(x - offset_x, y - offset_y) for x, y in corners]
 
 
-def _paste(tiles: list[LabelledImage], corners: list[tuple[int, int]], side: int) -> LabelledImage:
-    """Return a grey canvas with each tile's top left corner at its place, cut at the canvas's edges."""
-    canvas = np.full((side, side, 3), GREY, dtype=np.uint8)
-    boxes = []
-    for tile, (x, y) in zip(tiles, corners):
-        rows, columns = tile.image.shape[:2]
-        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + columns, side), min(y + rows, side)
-        if x1 < x2 and y1 < y2:
-            canvas[y1:y2, x1:x2] = tile.image[y1 - y : y2 - y, x1 - x : x2 - x]
-        boxes.append(tile.boxes + np.array([x, y, x, y], dtype=np.float32))
-    clipped = np.concatenate(boxes).clip(0, side)
-    return LabelledImage(canvas, clipped, np.concatenate([tile.classes for tile in tiles]))
+def random_matrix(canvas: int, size: int, augment: Augment, random: np.random.Generator) -> np.ndarray:
+    """Return the (3, 3) matrix from a square canvas to the result: perspective, rotation, scale and shear about the
+    canvas's middle, which moves to a random place near the middle of a `size` square."""
+    scale = random.uniform(1 - augment.scale, 1.1 + augment.scale) if augment.scale else 1.0
+    move_x, move_y = random.uniform(0.5 - augment.translate, 0.5 + augment.translate, 2) * size
+    tilt_x, tilt_y = random.uniform(-1, 1, 2) * augment.perspective
+    angle = np.deg2rad(random.uniform(-1, 1) * augment.rotate)
+    shear_x, shear_y = np.tan(np.deg2rad(random.uniform(-1, 1, 2) * augment.shear))
+    perspective = np.array([[1, 0, 0], [0, 1, 0], [tilt_x, tilt_y, 1]])
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
+    return _shift(move_x, move_y) @ shear @ rotation @ perspective @ _shift(-canvas / 2, -canvas / 2)
 
 
-def letterbox(sample: LabelledImage, size: int) -> LabelledImage:
-    """Return the image in the middle of a grey square."""
-    image, left, top = pad_to(sample.image, size, size)
-    return LabelledImage(image, sample.boxes + np.array([left, top, left, top], dtype=np.float32), sample.classes)
+def draw(
+    source: Source, indices: Sequence[int], corners: Sequence[Corner], canvas: int, size: int, matrix: np.ndarray
+) -> LabelledImage:
+    """Return a `size`×`size` image of what lies on a grey square canvas, seen through `matrix`, and its objects."""
+    image = np.full((size, size, 3), GREY, dtype=np.uint8)
+    boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
+    for index, (x, y) in zip(indices, corners):
+        labels = source.labels(index)
+        part = np.array([max(-x, 0), max(-y, 0), min(labels.columns, canvas - x), min(labels.rows, canvas - y)])
+        if (part[:2] < part[2:]).all():
+            used = _draw_part(image, source, index, labels, part, matrix @ _shift(x, y))
+            boxes.append(_bounds(labels.boxes.clip(part[[0, 1, 0, 1]], part[[2, 3, 2, 3]]), used))
+            classes.append(labels.classes)
+    return _without_remnants(LabelledImage(image, np.concatenate(boxes), np.concatenate(classes)), size)
+
+
+def _draw_part(
+    image: np.ndarray, source: Source, index: int, labels: Labels, part: np.ndarray, matrix: np.ndarray
+) -> np.ndarray:
+    """Draw the part (left, top, right, bottom) of an image, in its own pixels, through `matrix` into the result; return
+    the matrix to go by for its boxes."""
+    left, top, right, bottom = part
+    outline = _moved(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), matrix)
+    low = np.ceil(outline.min(0) - 0.5).clip(0, image.shape[0]).astype(int)  # pixels whose middle is inside
+    high = np.ceil(outline.max(0) - 0.5).clip(0, image.shape[0]).astype(int)
+    if (low >= high).any():
+        return matrix
+    affine = not matrix[2, :2].any()
+    pixels = source.pixels(index, np.linalg.norm(matrix[:2, :2], 2) if affine else np.inf)
+    to_labels = np.diag([labels.columns / pixels.shape[1], labels.rows / pixels.shape[0], 1.0])
+    from_pixels = matrix @ to_labels
+    first, last = part[:2] / to_labels.diagonal()[:2], part[2:] / to_labels.diagonal()[:2]
+    if affine and not matrix[0, 1] and not matrix[1, 0]:
+        return _resize_into(image, pixels, first, last, low, high, from_pixels) @ np.linalg.inv(to_labels)
+    _warp_into(image, pixels, first, last, low, high, from_pixels, outline)
+    return matrix
+
+
+def _resize_into(
+    image: np.ndarray,
+    pixels: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    matrix: np.ndarray,
+) -> np.ndarray:
+    """Draw an upright part, `first` to `last` (x, y) of the pixels, into `low` to `high` of the result. Whole pixels
+    become whole pixels, a third of the time of a warp; return the matrix that comes of it."""
+    scale, offset = matrix.diagonal()[:2], matrix[:2, 2]
+    begin = np.floor(np.maximum(first, (low - offset) / scale)).astype(int)
+    end = np.ceil(np.minimum(last, (high - offset) / scale)).astype(int)
+    target = np.rint(begin * scale + offset).astype(int)
+    extent = np.maximum(1, np.rint(end * scale + offset).astype(int) - target)
+    source = pixels[begin[1] : end[1], begin[0] : end[0]]
+    drawn = cv2.resize(source, tuple(extent.tolist()), interpolation=cv2.INTER_LINEAR)
+    inside, stop = np.maximum(target, 0), np.minimum(target + extent, image.shape[0])
+    shown = drawn[inside[1] - target[1] : stop[1] - target[1], inside[0] - target[0] : stop[0] - target[0]]
+    image[inside[1] : stop[1], inside[0] : stop[0]] = shown
+    used = extent / (end - begin)
+    return _shift(*target) @ np.diag([*used, 1.0]) @ _shift(*-begin)
+
+
+def _warp_into(
+    image: np.ndarray,
+    pixels: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    matrix: np.ndarray,
+    outline: np.ndarray,
+) -> None:
+    """Draw a part, `first` to `last` (x, y) of the pixels, within its outline into `low` to `high` of the result."""
+    begin, end = np.floor(first).astype(int), np.ceil(last).astype(int)
+    source = pixels[begin[1] : end[1], begin[0] : end[0]]
+    # OpenCV counts from the first pixel's middle
+    whole = _shift(*(-low - 0.5)) @ matrix @ _shift(*(begin + 0.5))
+    drawn = cv2.warpPerspective(source, whole, tuple((high - low).tolist()), borderMode=cv2.BORDER_REPLICATE)
+    mask = np.zeros(drawn.shape[:2], dtype=np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(outline - low - 0.5).astype(np.int32), 255)
+    cv2.copyTo(drawn, mask, image[low[1] : high[1], low[0] : high[0]])
+
+
+def _shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return points (…, 2) through a (3, 3) matrix."""
+    homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def _bounds(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the upright boxes around boxes seen through a matrix."""
+    corners = _moved(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64), matrix)
+    return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
 
 
 def pad_to(image: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, int, int]:
@@ -107,20 +222,6 @@ def pad_to(image: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, int,
     padded = np.full((rows, columns, 3), GREY, dtype=np.uint8)
     padded[top : top + image.shape[0], left : left + image.shape[1]] = image
     return padded, left, top
-
-
-def warp(sample: LabelledImage, size: int, augment: Augment, random: np.random.Generator) -> LabelledImage:
-    """Return the canvas scaled about its centre, which moves to a random place near the middle of a `size` square."""
-    scale = random.uniform(1 - augment.scale, 1.1 + augment.scale) if augment.scale else 1.0
-    move_x, move_y = random.uniform(0.5 - augment.translate, 0.5 + augment.translate, 2) * size
-    rows, columns = sample.image.shape[:2]
-    shift = np.array([move_x - scale * columns / 2, move_y - scale * rows / 2])
-    if scale == 1 and not shift.any() and rows == columns == size:
-        return sample
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    image = cv2.warpAffine(sample.image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
-    moved = (sample.boxes * scale + np.tile(shift, 2)).astype(np.float32)
-    return _without_remnants(LabelledImage(image, moved, sample.classes), size)
 
 
 def _without_remnants(sample: LabelledImage, size: int) -> LabelledImage:
@@ -152,9 +253,9 @@ def shift_colours(image: np.ndarray, augment: Augment, random: np.random.Generat
     return cv2.cvtColor(cv2.LUT(hsv, np.stack(tables, 1)[None]), cv2.COLOR_HSV2BGR)
 
 
-def flip(sample: LabelledImage) -> LabelledImage:
-    """Return the mirror image, left for right."""
-    columns = sample.image.shape[1]
+def flip(sample: LabelledImage, vertically: bool = False) -> LabelledImage:
+    """Return the mirror image, left for right, or top for bottom."""
+    axis, side = (1, sample.image.shape[0]) if vertically else (0, sample.image.shape[1])
     boxes = sample.boxes.copy()
-    boxes[:, [0, 2]] = columns - sample.boxes[:, [2, 0]]
-    return LabelledImage(np.ascontiguousarray(sample.image[:, ::-1]), boxes, sample.classes)
+    boxes[:, [axis, axis + 2]] = side - sample.boxes[:, [axis + 2, axis]]
+    return LabelledImage(cv2.flip(sample.image, 0 if vertically else 1), boxes, sample.classes)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from yolab.assignment.candidates import Targets
-from yolab.data.augment import LabelledImage, augmented, pad_to
+from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
 from yolab.data.coco import Dataset, Sample
 from yolab.errors import YolabError
 from yolab.experiment import Augment
@@ -22,18 +22,33 @@ _CACHE_BYTES = 1 << 30  # decoded images kept by a process
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
-def read_image(sample: Sample, size: int) -> np.ndarray:
-    """Return the image, BGR, its long side resized to `size` pixels, decoded at reduced scale where that suffices."""
+def decode(sample: Sample, at_least: float) -> np.ndarray:
+    """Return the image, BGR, decoded at the smallest scale that leaves its long side `at_least` pixels, or as it is.
+
+    Raises YolabError if it can't be decoded.
+    """
     long_side = max(sample.width, sample.height)
-    flag = next((flag for factor, flag in _REDUCED if long_side >= factor * size), cv2.IMREAD_COLOR)
+    flag = next((flag for factor, flag in _REDUCED if long_side >= factor * at_least), cv2.IMREAD_COLOR)
     image = cv2.imread(str(sample.path), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise YolabError(f"Can't decode {sample.path}. `yolab data verify` finds all such images.")
-    columns, rows = (max(1, round(side * size / long_side)) for side in (sample.width, sample.height))
-    if image.shape[:2] == (rows, columns):
+    return image
+
+
+def resized_shape(sample: Sample, size: int) -> tuple[int, int]:
+    """Return (rows, columns) of an image whose long side becomes `size` pixels."""
+    long_side = max(sample.width, sample.height)
+    rows, columns = (max(1, round(side * size / long_side)) for side in (sample.height, sample.width))
+    return rows, columns
+
+
+def read_image(sample: Sample, size: int) -> np.ndarray:
+    """Return the image, BGR, its long side resized to `size` pixels."""
+    image, shape = decode(sample, size), resized_shape(sample, size)
+    if image.shape[:2] == shape:
         return image
-    shrinks = columns < image.shape[1]
-    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    shrinks = shape[1] < image.shape[1]
+    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 class EpochBatches(Sampler):
@@ -58,33 +73,56 @@ class EpochBatches(Sampler):
 
 
 class TrainingImages(TorchDataset):
-    """Augmented samples by (epoch, index)."""
+    """Augmented samples by (epoch, index). After `mosaic_until` epochs they go without mosaic and mixup."""
 
-    def __init__(self, dataset: Dataset, size: int, augment: Augment, seed: int) -> None:
-        self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
-        self._cache: dict[int, np.ndarray] = {}
-        self._cached_bytes = 0
+    def __init__(
+        self, dataset: Dataset, size: int, augment: Augment, seed: int, mosaic_until: float = math.inf
+    ) -> None:
+        self.source = _Source(dataset, size)
+        self.size, self.augment, self.seed = size, augment, seed
+        self.mosaic_until = mosaic_until
 
     def __getitem__(self, key: tuple[int, int]) -> LabelledImage:
         epoch, index = key
         random = np.random.default_rng([self.seed, epoch, index])
-        return augmented(index, self._read, len(self.dataset.samples), self.size, self.augment, random)
+        augment = self.augment
+        if epoch > self.mosaic_until:
+            augment = augment.model_copy(update={"mosaic": 0.0})
+        return augmented(index, self.source, self.size, augment, random)
 
-    def _read(self, index: int) -> LabelledImage:
-        sample = self.dataset.samples[index]
-        image = self._cache.get(index)
+
+class _Source:
+    """The images of a data set, some of them kept decoded."""
+
+    def __init__(self, dataset: Dataset, size: int) -> None:
+        self.samples, self.size = dataset.samples, size
+        self._kept: dict[tuple[int, int], np.ndarray] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def labels(self, index: int) -> Labels:
+        sample = self.samples[index]
+        rows, columns = resized_shape(sample, self.size)
+        scale = np.array([columns / sample.width, rows / sample.height] * 2, dtype=np.float32)
+        return Labels(rows, columns, sample.boxes * scale, sample.classes)
+
+    def pixels(self, index: int, scale: float) -> np.ndarray:
+        sample, at_least = self.samples[index], scale * self.size
+        reduction = next((f for f, _ in _REDUCED if max(sample.width, sample.height) >= f * at_least), 1)
+        image = self._kept.get((index, reduction))
         if image is None:
-            image = read_image(sample, self.size)
-            if self._cached_bytes + image.nbytes <= _CACHE_BYTES:
-                self._cache[index] = image
-                self._cached_bytes += image.nbytes
-        scale = np.array([image.shape[1] / sample.width, image.shape[0] / sample.height] * 2, dtype=np.float32)
-        return LabelledImage(image, sample.boxes * scale, sample.classes)
+            image = decode(sample, at_least)
+            if self._kept_bytes + image.nbytes <= _CACHE_BYTES:
+                self._kept[index, reduction] = image
+                self._kept_bytes += image.nbytes
+        return image
 
 
 def collate(samples: list[LabelledImage]) -> tuple[Tensor, Targets]:
-    """Return images (images, 3, rows, columns) uint8 RGB, and their padded targets."""
-    images = torch.from_numpy(np.stack([to_planes(sample.image) for sample in samples]))
+    """Return images (images, 3, rows, columns) uint8 RGB, in channels-last memory, and their padded targets."""
+    images = to_batch([sample.image for sample in samples])
     most = max(len(sample.boxes) for sample in samples)
     boxes = torch.ones(len(samples), most, 4)
     classes = torch.zeros(len(samples), most, dtype=torch.int64)
@@ -98,9 +136,10 @@ def collate(samples: list[LabelledImage]) -> tuple[Tensor, Targets]:
     return images, Targets(boxes, classes, present)
 
 
-def to_planes(image: np.ndarray) -> np.ndarray:
-    """Return (3, rows, columns) RGB of (rows, columns, 3) BGR."""
-    return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
+def to_batch(images: list[np.ndarray]) -> Tensor:
+    """Return (images, 3, rows, columns) RGB, in channels-last memory, of (rows, columns, 3) BGR images of one size."""
+    batch = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images])
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def training_loader(
@@ -112,11 +151,12 @@ def training_loader(
     processes: int,
     rank: int = 0,
     workers: int = 1,
+    mosaic_until: float = math.inf,
 ) -> tuple[DataLoader, EpochBatches]:
     """Return the loader of (images, Targets) and its sampler, whose `epoch` the caller sets before each epoch."""
     sampler = EpochBatches(len(dataset.samples), batch, seed, rank, workers)
     loader: DataLoader = DataLoader(
-        TrainingImages(dataset, size, augment, seed),
+        TrainingImages(dataset, size, augment, seed, mosaic_until),
         batch_sampler=sampler,
         num_workers=processes,
         collate_fn=collate,
@@ -155,7 +195,7 @@ class EvaluationBatches(TorchDataset):
         padded = [pad_to(image, rows, columns) for image in images]
         sizes = [(image.shape[1] / s.width, image.shape[0] / s.height) for image, s in zip(images, samples)]
         return EvaluationBatch(
-            torch.from_numpy(np.stack([to_planes(image) for image, _, _ in padded])),
+            to_batch([image for image, _, _ in padded]),
             samples,
             torch.tensor([[left, top] for _, left, top in padded], dtype=torch.float32),
             torch.tensor(sizes, dtype=torch.float32),
