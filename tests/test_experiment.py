@@ -73,7 +73,7 @@ def test_nearest_prefers_the_same_last_word() -> None:
         ("name", "../elsewhere"),
         ("model", 5),
         ("recipe.optimiser.lr", "fast"),
-        ("compute.precision", "fp16"),
+        ("compute.precision", "fp8"),
         ("assigner.policy", "random"),
         ("data.augment.flip", [0.5]),
     ],

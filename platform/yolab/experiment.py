@@ -7,14 +7,13 @@ Presets are expanded first, so every value in them can be overridden and searche
 import difflib
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from yolab import yaml_file
 from yolab.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -107,6 +106,7 @@ class Optimiser(Section):
     lr_final: Share = Field(description="the last learning rate as a factor of the first")
     momentum: Share
     weight_decay: float = Field(ge=0, description="at the nominal batch")
+    clip: Positive | None = Field(None, description="the gradients' norm, at most; None: any")
 
 
 class Warmup(Section):
@@ -147,7 +147,13 @@ class Recipe(Section):
         1000, ge=0, description="accumulation never leaves a run fewer optimiser steps than this"
     )
     start: str | None = Field(None, description="weights to start from: a .safetensors file of yolab's")
+    freeze: list[str] = Field([], description="nodes of the graph to leave as they start, such as [stem, 'stage*']")
+    multi_scale: float = Field(0.0, ge=0, le=0.9, description="sizes of batches vary by up to this share of image_size")
+    autoanchor: bool = Field(True, description="other anchors where the model's own miss over 2 % of the boxes")
     evaluate_every: int = Field(1, ge=1, description="epochs; the last one is always evaluated")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many evaluations without a better 0.1·AP50 + 0.9·AP; None: never"
+    )
     optimiser: Optimiser
     warmup: Warmup
     ema: Ema
@@ -159,7 +165,7 @@ class Compute(Section):
     gpus_per_worker: int = Field(0, ge=0)
     cpus_per_worker: int = Field(1, ge=1)
     loader_processes: int = Field(0, ge=0)
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
 
 
 class Tracking(Section):
@@ -282,52 +288,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return max(known, key=likeness)
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML that reads 1e-3 as a number and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is no name", key_node.start_mark)
-            if key in mapping:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
-            mapping[key] = self.construct_object(value_node, deep=True)
-        return mapping
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file. Raises UsageError if there is none."""
-    try:
-        text = path.read_text()
-        content = yaml.load(text, _Yaml)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"Can't read {path}: {reason}.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML{_where_in(error)}.") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold a mapping of keys to values, such as `name: my-run`.")
-    return content
-
-
-def _where_in(error: yaml.YAMLError) -> str:
-    """Return place and reason of a mistake in a YAML file."""
-    mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{place}: {reason}" if reason else place
-
-
 def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UsageError(f"{path} extends itself, by way of {' -> '.join(p.name for p in seen)}.")
-    content = read_yaml(path)
+    content = yaml_file.read(path)
     parent = content.pop("extends", None)
     if parent is None:
         return content
@@ -338,10 +302,7 @@ def _split_override(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise UsageError(f"Can't read the override {text!r}: write key.path=value, such as recipe.epochs=10.")
-    try:
-        return path, yaml.load(value, _Yaml)
-    except yaml.YAMLError:
-        raise UsageError(f"Can't read the value of {path}: {value!r} is not valid YAML.") from None
+    return path, yaml_file.value(value, path)
 
 
 def _expand_presets(values: dict[str, Any]) -> dict[str, Any]:

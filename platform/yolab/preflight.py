@@ -11,11 +11,13 @@ import torch
 from yolab.data import coco, verify
 from yolab.data.digest import content_digest
 from yolab.errors import UsageError
-from yolab.experiment import Experiment
+from yolab.experiment import Experiment, nearest
 from yolab.models import weights
 from yolab.models.blueprint import check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.weights import Description
+from yolab.training import anchors
+from yolab.training.loop import frozen_nodes
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,11 @@ def clear(
         content_digest(root, splits),
         start_digest,
         skipped,
-        (*misplaced_identities(blueprint_of(experiment.model)), *warnings),
+        (
+            *misplaced_identities(blueprint_of(experiment.model)),
+            *warnings,
+            *anchors.warnings(Description.of(experiment, sets[0].names), sets[0].samples, experiment),
+        ),
     )
 
 
@@ -125,6 +131,13 @@ def _check_model(experiment: Experiment) -> None:
             f"assigner.policy can't be {policy} with {blueprint.name}, which has no auxiliary head: take lead or "
             "plain, or a model that has one, such as yolov7-w6."
         )
+    names = [node.name for node in blueprint.nodes]
+    for pattern in experiment.recipe.freeze:
+        if not frozen_nodes(names, [pattern]):
+            raise UsageError(
+                f"recipe.freeze: no node of {blueprint.name} is called {pattern!r}. Did you mean "
+                f"{nearest(pattern, names)}? `*` stands for any letters."
+            )
     with torch.device("meta"):
         stride = max(Detector(blueprint, classes=1).strides)
     check_size("data.image_size", experiment.data.image_size, experiment.model.name, stride)

@@ -22,7 +22,7 @@ from yolab.data.loader import (
 )
 from yolab.experiment import Augment, build
 
-TINY = build({"name": "x", "recipe": {"preset": "tiny"}}, {}, "test").data.augment
+TINY = build({"name": "x", "recipe": {"preset": "tiny"}, "data": {"image_size": 64}}, {}, "test").data
 PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0))
 
 
@@ -71,7 +71,7 @@ def test_epochs_are_shuffled_differently_and_repeatably():
 
 def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
     def batches(processes):
-        loader, _ = training_loader(dataset, 64, TINY, 5, 7, processes)
+        loader, _ = training_loader(dataset, TINY, 1, 5, 7, processes)
         return list(loader)
 
     for (images, targets), (other_images, other_targets) in zip(batches(0), batches(2)):

@@ -93,14 +93,15 @@ def _torch() -> list[Check]:
         import torch
 
         from yolab.training.distributed import Workers
-        from yolab.training.loop import autocast, choose_device
+        from yolab.training.loop import choose_device
+        from yolab.training.precision import Precision
     except (ImportError, OSError) as error:  # a package with missing libraries
         return [Check("training", f"can't be imported: {error}", False, advice="install yolab anew")]
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     device = choose_device(Workers())
-    with autocast(device, "auto"):
-        native = torch.is_autocast_enabled(device.type)
-    precision = f"bf16, native on the {device.type}" if native else f"fp32, the {device.type} has no native bf16"
+    name = Precision.of("auto", device).name
+    native = name == "bf16"
+    precision = f"bf16, native on the {device.type}" if native else f"{name}, the {device.type} has no native bf16"
     return [Check("gpus", ", ".join(gpus) or "none, training runs on the CPU"), Check("precision", precision)]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from yolab import yaml_file
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, nearest, read_yaml
+from yolab.experiment import Experiment, build, nearest
 
 KINDS = ("choice", "uniform", "loguniform", "randint")
 _MOST_DRAWS = 100  # for each point, before a space counts as exhausted
@@ -21,7 +22,7 @@ def read(path: Path, base: Experiment) -> Domains:
     `choice: [a, b]`; `uniform: [low, high]`; `loguniform: [low, high]`; `randint: [low, high]`, without high. Every
     choice and bound must be possible in the experiment. Raises UsageError.
     """
-    domains = read_yaml(path)
+    domains = yaml_file.read(path)
     for where, domain in domains.items():
         if where.endswith(".preset"):
             raise UsageError(f"{where} in {path} can't be searched: name the values that differ, each by its path.")

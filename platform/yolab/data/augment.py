@@ -144,7 +144,7 @@ def _draw_part(
     if (low >= high).any():
         return matrix
     affine = not matrix[2, :2].any()
-    pixels = source.pixels(index, np.linalg.norm(matrix[:2, :2], 2) if affine else np.inf)
+    pixels = source.pixels(index, float(np.linalg.norm(matrix[:2, :2], 2)) if affine else np.inf)
     to_labels = np.diag([labels.columns / pixels.shape[1], labels.rows / pixels.shape[0], 1.0])
     from_pixels = matrix @ to_labels
     first, last = part[:2] / to_labels.diagonal()[:2], part[2:] / to_labels.diagonal()[:2]

@@ -16,7 +16,7 @@ from yolab.assignment.candidates import Targets
 from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
 from yolab.data.coco import Dataset, Sample
 from yolab.errors import YolabError
-from yolab.experiment import Augment
+from yolab.experiment import Augment, Data
 
 _CACHE_BYTES = 1 << 30  # decoded images kept by a process
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -67,9 +67,13 @@ class EpochBatches(Sampler):
         return self.batches
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.whole_batches():
+            yield batch[self.rank :: self.workers]
+
+    def whole_batches(self) -> list[list[tuple[int, int]]]:
+        """Return the batches of the epoch over all workers."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        for batch in np.array_split(order, self.batches):
-            yield [(self.epoch, int(index)) for index in batch[self.rank :: self.workers]]
+        return [[(self.epoch, int(index)) for index in batch] for batch in np.array_split(order, self.batches)]
 
 
 class TrainingImages(TorchDataset):
@@ -144,19 +148,18 @@ def to_batch(images: list[np.ndarray]) -> Tensor:
 
 def training_loader(
     dataset: Dataset,
-    size: int,
-    augment: Augment,
+    data: Data,
+    epochs: int,
     batch: int,
     seed: int,
     processes: int,
     rank: int = 0,
     workers: int = 1,
-    mosaic_until: float = math.inf,
 ) -> tuple[DataLoader, EpochBatches]:
     """Return the loader of (images, Targets) and its sampler, whose `epoch` the caller sets before each epoch."""
     sampler = EpochBatches(len(dataset.samples), batch, seed, rank, workers)
     loader: DataLoader = DataLoader(
-        TrainingImages(dataset, size, augment, seed, mosaic_until),
+        TrainingImages(dataset, data.image_size, data.augment, seed, epochs * (1 - data.augment.close_mosaic)),
         batch_sampler=sampler,
         num_workers=processes,
         collate_fn=collate,

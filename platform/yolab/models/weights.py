@@ -58,10 +58,15 @@ class Description:
         return fold(detector) if self.folded else detector
 
 
+def header(description: Description) -> dict[str, str]:
+    """Return what a file's header says of the detector whose tensors it holds."""
+    return {"yolab": description.to_json()}
+
+
 def save(detector: Detector, description: Description, path: Path) -> None:
     """Write the detector's tensors and its description."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    save_file(tensors, path, metadata={"yolab": description.to_json()})
+    save_file(tensors, path, metadata=header(description))
 
 
 def load(path: Path | str) -> tuple[Detector, Description]:
@@ -69,7 +74,7 @@ def load(path: Path | str) -> tuple[Detector, Description]:
     path = Path(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("yolab")
+            described = (file.metadata() or {}).get("yolab")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UsageError(f"There are no weights at {path}: give a .safetensors file of yolab's.") from None
@@ -78,9 +83,9 @@ def load(path: Path | str) -> tuple[Detector, Description]:
             f"Can't read the weights {path}: {error}. Give a .safetensors file of yolab's; `yolab weights import` "
             "makes one of a published checkpoint."
         ) from None
-    if header is None:
+    if described is None:
         raise UsageError(f"{path} doesn't say which model it belongs to: give a file that yolab wrote.")
-    description = Description.from_json(header)
+    description = Description.from_json(described)
     with torch.device("meta"):
         detector = description.build()
     detector.load_state_dict(tensors, assign=True)

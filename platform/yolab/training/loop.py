@@ -1,18 +1,24 @@
 """The story of a run, as one worker lives it."""
 
-import math
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from yolab.assignment.candidates import Targets
 from yolab.data import coco
-from yolab.data.loader import training_loader
+from yolab.data.loader import EpochBatches, collate, training_loader
 from yolab.errors import YolabError
 from yolab.evaluation.detect import detect
 from yolab.evaluation.metrics import coco_metrics
@@ -21,14 +27,20 @@ from yolab.losses import detection_loss, scaled_gains
 from yolab.models import weights
 from yolab.models.detector import Detector
 from yolab.models.weights import Description
-from yolab.training import checkpoint
+from yolab.training import anchors, checkpoint
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
-from yolab.training.optimiser import Schedule, drive, make_optimiser, schedule
+from yolab.training.memory import keep_freed_memory
+from yolab.training.optimiser import Schedule, clip, drive, make_optimiser, schedule
+from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter
+from yolab.training.stopwatch import Stopwatch
 
 Progress = Callable[[int, int, int], None]  # epoch (from 1), batches done, batches of the epoch
 LOSS_PARTS = ("loss_box", "loss_objectness", "loss_class", "loss")
+FAILED_BATCH = "failed_batch.safetensors"
+TRACE = "trace.json"
+_LOOK_EVERY = 50  # batches; to look at the loss is to wait for the device
 
 
 def train(
@@ -36,24 +48,26 @@ def train(
     reporter: Reporter,
     workers: Workers = Workers(),  # noqa: B008  # frozen
     progress: Progress = lambda epoch, done, total: None,
+    profile_steps: int = 0,
 ) -> dict[str, float]:
     """Train a detector and return the metrics of its last epoch, which are those of the EMA.
 
-    Goes on from the reporter's last checkpoint if there is one. Raises UsageError for data that can't be used,
-    YolabError if the loss stops being a number.
+    Goes on from the reporter's last checkpoint if there is one. `profile_steps` of the first epoch are traced, after
+    two to warm up. Raises UsageError for data that can't be used, YolabError if the loss stops being a number.
     """
     recipe, device = experiment.recipe, choose_device(workers)
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
+    keep_freed_memory()
     root = Path(experiment.data.path)
     train_set = coco.load(root, experiment.data.train, experiment.data.on_error)
     val_set = coco.load(root, experiment.data.val, experiment.data.on_error)
-    about = Description.of(experiment, train_set.names)
+    about = anchors.with_fitting_anchors(Description.of(experiment, train_set.names), train_set.samples, experiment)
 
     batches, sampler = training_loader(
         train_set,
-        experiment.data.image_size,
-        experiment.data.augment,
+        experiment.data,
+        recipe.epochs,
         recipe.batch,
         experiment.seed,
         experiment.compute.loader_processes,
@@ -65,73 +79,142 @@ def train(
     if recipe.start:
         weights.transfer(weights.load(recipe.start)[0], model)
     model = model.to(memory_format=torch.channels_last).to(device)
-    ema = Ema(model, plan.ema_decay, plan.ema_ramp)
-    optimiser = make_optimiser(model, recipe, plan.accumulate)
+    freeze(model, recipe.freeze)
+    precision = Precision.of(experiment.compute.precision, device)
+    state = checkpoint.State(
+        model,
+        Ema(model, plan.ema_decay, plan.ema_ramp),
+        make_optimiser(model, recipe, plan.accumulate),
+        precision.scaler(),
+    )
     last = reporter.restore()
-    finished = checkpoint.load(last, model, ema, optimiser) if last else 0
-    trained = workers.joined(model, device)
+    if last:
+        checkpoint.load(last, state)
+    run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
-    for epoch in range(finished + 1, recipe.epochs + 1):
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):
         started = time.perf_counter()
-        sampler.epoch = epoch
-        metrics = _train_epoch(experiment, trained, model, ema, optimiser, batches, plan, epoch, workers, progress)
+        first = epoch == state.epoch + 1
+        with _traced(profile_steps if first and workers.rank == 0 else 0, reporter) as step_done:
+            metrics = run.epoch(epoch, reporter, step_done)
         metrics["epoch_seconds"] = time.perf_counter() - started
         metrics["images_per_second"] = len(train_set.samples) / metrics["epoch_seconds"]
-        if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
-            metrics |= evaluate(ema.model, val_set, experiment, workers)
-        with tempfile.TemporaryDirectory() as folder:
-            if workers.rank == 0:
-                checkpoint.save(Path(folder), model, ema, optimiser, epoch, about)
-            reporter.report(epoch, metrics, Path(folder) if workers.rank == 0 else None)
-        if reporter.should_stop():
+        metrics["precision_bits"] = precision.bits
+        state.epoch = epoch
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+            # the checkpoint is written while the EMA, which it holds a copy of, is scored
+            written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None
+            if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
+                metrics |= evaluate(state.ema.model, val_set, experiment, workers)
+                state.scores.append(0.1 * metrics["ap50"] + 0.9 * metrics["ap"])
+            if written:
+                written.result()
+                checkpoint.save_scores(Path(folder), state.scores)
+            reporter.report(epoch, metrics, Path(folder) if written else None)
+        if reporter.should_stop() or (recipe.patience and state.evaluations_since_best >= recipe.patience):
             break
     return metrics
 
 
-def _train_epoch(
-    experiment: Experiment,
-    trained: nn.Module,
-    model: Detector,
-    ema: Ema,
-    optimiser: torch.optim.Optimizer,
-    batches: DataLoader,
-    plan: Schedule,
-    epoch: int,
-    workers: Workers,
-    progress: Progress,
-) -> dict[str, float]:
-    """Make one pass over the data; return the mean loss and its parts over all workers, and the learning rate."""
-    device, anchors = next(model.parameters()).device, model.anchors.cpu()
-    gains = scaled_gains(experiment.recipe.loss, len(model.strides), model.classes, experiment.data.image_size)
-    trained.train()
-    optimiser.zero_grad()
-    parts = torch.zeros(len(LOSS_PARTS), device=device)
-    waiting = 0
-    for number, (images, targets) in enumerate(batches):
-        accumulate = drive(optimiser, experiment.recipe, plan, (epoch - 1) * plan.batches_an_epoch + number)
-        pixels = images.to(device, non_blocking=True).float() / 255
-        with autocast(device, experiment.compute.precision):
-            levels = trained(pixels.to(memory_format=torch.channels_last))
-        loss, batch_parts = detection_loss(
-            levels, targets, anchors, model.strides, experiment.assigner, gains, workers.sum, workers.size
-        )
-        loss.backward()
-        parts += batch_parts
-        waiting += 1
-        if waiting >= accumulate or number == plan.batches_an_epoch - 1:
-            optimiser.step()
-            optimiser.zero_grad()
-            ema.update(model)
-            waiting = 0
-        progress(epoch, number + 1, plan.batches_an_epoch)
-    means = (workers.sum(parts) / workers.size / plan.batches_an_epoch).tolist()
-    if not all(math.isfinite(mean) for mean in means):
+@dataclass
+class _Run:
+    """What the epochs of a run have in common."""
+
+    experiment: Experiment
+    state: checkpoint.State
+    trained: nn.Module
+    batches: DataLoader
+    sampler: EpochBatches
+    plan: Schedule
+    precision: Precision
+    workers: Workers
+    progress: Progress
+
+    def epoch(self, epoch: int, reporter: Reporter, step_done: Callable[[], None]) -> dict[str, float]:
+        """Make one pass over the data; return the mean loss and its parts over all workers, the learning rate, and
+        where the time of a step went."""
+        recipe, state, plan, model = self.experiment.recipe, self.state, self.plan, self.state.model
+        device, model_anchors = model.device, model.anchors.cpu()
+        gains = scaled_gains(recipe.loss, len(model.strides), model.classes, self.experiment.data.image_size)
+        self.sampler.epoch = epoch
+        _train_mode(self.trained, model)
+        state.optimiser.zero_grad()
+        parts = torch.zeros(len(LOSS_PARTS), device=device)
+        bad_batch = torch.full((), -1, device=device)
+        waiting = 0
+        watch = Stopwatch(device)
+        for number, (images, targets) in enumerate(self.batches):
+            accumulate = drive(state.optimiser, recipe, plan, (epoch - 1) * plan.batches_an_epoch + number)
+            pixels = images.to(device, non_blocking=True).float() / 255
+            pixels, targets = self._at_random_scale(pixels, targets, epoch, number)
+            watch.lap("data")
+            with self.precision.autocast():
+                levels = self.trained(pixels)
+            watch.lap("forward")
+            loss, batch_parts = detection_loss(
+                levels,
+                targets,
+                model_anchors,
+                model.strides,
+                self.experiment.assigner,
+                gains,
+                self.workers.sum,
+                self.workers.size,
+            )
+            watch.lap("loss")
+            state.scaler.scale(loss).backward()
+            watch.lap("backward")
+            parts += batch_parts
+            bad_batch = torch.where((bad_batch < 0) & ~batch_parts[3].isfinite(), number, bad_batch)
+            waiting += 1
+            if waiting >= accumulate or number == plan.batches_an_epoch - 1:
+                clip(state.optimiser, state.scaler, recipe.optimiser.clip)
+                state.scaler.step(state.optimiser)
+                state.scaler.update()
+                state.optimiser.zero_grad()
+                state.ema.update(model)
+                waiting = 0
+            watch.lap("optimiser")
+            step_done()
+            self.progress(epoch, number + 1, plan.batches_an_epoch)
+            if number % _LOOK_EVERY == _LOOK_EVERY - 1 or number == plan.batches_an_epoch - 1:
+                self._check(int(bad_batch), epoch, reporter)
+        means = (self.workers.sum(parts) / self.workers.size / plan.batches_an_epoch).tolist()
+        losses = dict(zip(LOSS_PARTS, means))
+        return losses | {"lr": state.optimiser.param_groups[0]["lr"]} | watch.shares(plan.batches_an_epoch)
+
+    def _at_random_scale(self, pixels: Tensor, targets: Targets, epoch: int, number: int) -> tuple[Tensor, Targets]:
+        """Return the batch at a size within `multi_scale` of its own, a multiple of the largest stride, the same on
+        every worker."""
+        spread = self.experiment.recipe.multi_scale
+        if not spread:
+            return pixels, targets
+        stride, size = max(self.state.model.strides), pixels.shape[2]
+        random = np.random.default_rng([self.experiment.seed, epoch, number])
+        chosen = max(1, round(random.uniform(1 - spread, 1 + spread) * size / stride)) * stride
+        pixels = nn.functional.interpolate(pixels, (chosen, chosen), mode="bilinear", align_corners=False)
+        return pixels, replace(targets, boxes=targets.boxes * (chosen / size))
+
+    def _check(self, own_bad_batch: int, epoch: int, reporter: Reporter) -> None:
+        """Raise YolabError, and keep the batch with the run, if on any worker there is one whose loss is no number."""
+        bad = [number for number in self.workers.gather([own_bad_batch]) if number >= 0]
+        if not bad:
+            return
+        bad_batch = min(bad)
+        keys = self.sampler.whole_batches()[bad_batch]
+        images, targets = collate([self.batches.dataset[key] for key in keys])
+        described = {"epoch": str(epoch), "batch": str(bad_batch + 1), "samples": str([index for _, index in keys])}
+        if self.workers.rank == 0:
+            with tempfile.TemporaryDirectory() as scratch:
+                kept = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
+                save_file(kept, Path(scratch, FAILED_BATCH), metadata=described)
+                reporter.save_artifact(Path(scratch, FAILED_BATCH))
         raise YolabError(
-            f"The loss is no longer a number in epoch {epoch}. The state after epoch {epoch - 1} is kept. "
-            "Lower recipe.optimiser.lr, or lengthen recipe.warmup.at_most."
+            f"The loss is no longer a number in epoch {epoch}, batch {bad_batch + 1}. The batch is kept as "
+            f"{FAILED_BATCH}, the state after epoch {epoch - 1} as the last checkpoint. Lower recipe.optimiser.lr, "
+            "lengthen recipe.warmup.at_most, or set recipe.optimiser.clip."
         )
-    return dict(zip(LOSS_PARTS, means)) | {"lr": optimiser.param_groups[0]["lr"]}
 
 
 def evaluate(model: Detector, dataset: coco.Dataset, experiment: Experiment, workers: Workers) -> dict[str, float]:
@@ -154,14 +237,52 @@ def choose_device(workers: Workers) -> torch.device:
     return torch.device("cuda", workers.rank % torch.cuda.device_count())
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Return the context of the forward pass; "auto" is bf16 where the device computes in it, else fp32."""
-    if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def freeze(model: Detector, patterns: Sequence[str]) -> None:
+    """Exclude the nodes whose names match one of the patterns from training."""
+    for name in frozen_nodes(list(model.nodes), patterns):
+        model.nodes[name].requires_grad_(False)
 
 
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+def frozen_nodes(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names of nodes that patterns such as stage* stand for."""
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def _train_mode(trained: nn.Module, model: Detector) -> None:
+    """Set everything to train but frozen nodes, whose batch norm keeps its statistics."""
+    trained.train()
+    for node in model.nodes.values():
+        if not any(parameter.requires_grad for parameter in node.parameters()):
+            node.eval()
+
+
+class _Trace:
+    """A torch profiler over the first steps of an epoch, kept with the run as `TRACE`, for chrome://tracing."""
+
+    def __init__(self, steps: int, reporter: Reporter) -> None:
+        self.reporter = reporter
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if torch.cuda.is_available():
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        self.profiler = torch.profiler.profile(
+            activities=activities,
+            schedule=torch.profiler.schedule(wait=1, warmup=1, active=steps, repeat=1),
+            on_trace_ready=self._keep,
+        )
+
+    def __enter__(self) -> Callable[[], None]:
+        self.profiler.__enter__()
+        return self.profiler.step
+
+    def __exit__(self, *error: Any) -> None:
+        self.profiler.__exit__(*error)
+
+    def _keep(self, profiler: Any) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            profiler.export_chrome_trace(str(Path(scratch, TRACE)))
+            self.reporter.save_artifact(Path(scratch, TRACE))
+
+
+def _traced(steps: int, reporter: Reporter) -> AbstractContextManager[Callable[[], None]]:
+    """Give what to call after each step."""
+    return _Trace(steps, reporter) if steps else nullcontext(lambda: None)

@@ -69,6 +69,13 @@ def make_optimiser(model: nn.Module, recipe: Recipe, accumulate: int) -> torch.o
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
 
 
+def clip(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm: float | None) -> None:
+    """Scale the gradients down to a norm, over all parameters, if they exceed it; None: leave them."""
+    if norm is not None:
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], norm)
+
+
 def drive(optimiser: torch.optim.Optimizer, recipe: Recipe, plan: Schedule, batch: int) -> int:
     """Set learning rates and momentum for batch number `batch` of the run (from 0); return the batches to accumulate.
 
