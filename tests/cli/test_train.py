@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from tests import tiny_set
 from yolab.experiment import build
@@ -64,6 +65,32 @@ def test_evaluate_repeats_the_scores_of_the_run(trained, small_set):
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
     assert {name: scores[name] for name in SCORES} == {name: printed[name] for name in SCORES}
+
+
+def test_pictures_and_detections_of_the_last_evaluation_are_in_mlflow(trained):
+    folder, printed = trained
+    client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
+    kept = {Path(file.path).name for file in client.list_artifacts(printed["run_id"], "evaluation")}
+    assert kept >= {"detections.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
+    assert {"ap/box", "ap/disc", "ar_100", "step_forward_seconds"} <= set(printed["metrics"])
+
+
+def test_evaluate_draws_a_report_and_writes_what_a_test_server_scores(trained, small_set, tmp_path):
+    folder, printed = trained
+    blind = tmp_path / "blind"
+    shutil.copytree(small_set, blind)
+    (blind / "annotations" / "instances_val2017.json").unlink()
+    content = json.loads((small_set / "annotations" / "instances_val2017.json").read_text())
+    content.pop("annotations")
+    (blind / "annotations" / "image_info_val2017.json").write_text(json.dumps(content))
+    options = ["--weights", printed["weights"], "--data", str(blind), "--submission", "out/submission.json"]
+    done = yolab(tmp_path, "evaluate", *[str(folder / o) if o == printed["weights"] else o for o in options])
+    assert (done.returncode, "nothing to score against" in " ".join(done.stderr.split())) == (0, True), done.stderr
+    rows = json.loads((tmp_path / "out" / "submission.json").read_text())
+    assert set(rows[0]) == {"image_id", "category_id", "bbox", "score"}
+    done = yolab(folder, "evaluate", "--weights", printed["weights"], "--data", str(small_set), "--report", "seen")
+    assert done.returncode == 0, done.stderr
+    assert contents(folder / "seen") == {"detections.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
 
 
 def test_predict_draws_a_picture_for_each_image(trained, small_set):

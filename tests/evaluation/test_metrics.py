@@ -11,8 +11,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolab.data.coco import Dataset, Sample
+from yolab.evaluation import confusion, kept
 from yolab.evaluation.detect import ImageDetections, suppress
-from yolab.evaluation.metrics import METRICS, coco_metrics, to_coco
+from yolab.evaluation.metrics import score, to_coco
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +53,44 @@ def test_metrics_equal_pycocotools(scored):
         oracle.evaluate()
         oracle.accumulate()
         oracle.summarize()
-    ours = coco_metrics(dataset, detections)
-    assert 0.05 < ours["ap"] < 0.95
-    np.testing.assert_allclose([ours[name] for name in METRICS], oracle.stats[:6], atol=1e-9)
+    ours = score(dataset, detections)
+    assert 0.05 < ours.metrics["ap"] < 0.95
+    np.testing.assert_allclose(list(ours.metrics.values()), oracle.stats, atol=1e-9)
+    by_class = oracle.eval["precision"][..., 0, -1].mean((0, 1))
+    np.testing.assert_allclose(ours.class_ap, by_class, atol=1e-9)
+    assert ours.by_class(dataset.names)["ap/b"] == pytest.approx(by_class[1])
+    np.testing.assert_allclose(ours.precision[2], oracle.eval["precision"][0, :, 2, 0, -1], atol=1e-9)
 
 
 def test_metrics_of_no_detection_are_zero(scored):
-    assert coco_metrics(scored[0], []) == dict.fromkeys(METRICS, 0.0)
+    assert set(score(scored[0], []).metrics.values()) == {0.0}
+
+
+def test_kept_detections_are_the_same_again(scored, tmp_path):
+    _, detections = scored
+    nothing = ImageDetections(999, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    kept.save([*detections, nothing], tmp_path / "detections.parquet")
+    again = kept.load(tmp_path / "detections.parquet")
+    assert [found.image_id for found in again] == [*range(1, 41), 999]
+    for ours, theirs in zip(again, [*detections, nothing]):
+        for part in ("boxes", "scores", "classes"):
+            torch.testing.assert_close(getattr(ours, part), getattr(theirs, part), check_dtype=False)
+
+
+def test_confusion_counts_what_was_found_as_what():
+    objects = np.array([[0, 0, 10, 10], [50, 50, 70, 70], [100, 100, 120, 120]], np.float32)
+    sample = Sample(Path(), 1, 640, 640, objects, np.array([0, 1, 2]))
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 70, 71], [300, 300, 320, 320], [100, 100, 120, 120]])
+    found = ImageDetections(1, boxes, torch.tensor([0.9, 0.8, 0.7, 0.2]), torch.tensor([0, 2, 1, 2]))
+    right = Sample(Path(), 2, 640, 640, objects[:1], np.array([0]))
+    fine = ImageDetections(2, boxes[:1], torch.tensor([0.9]), torch.tensor([0]))
+    counts = confusion.confusion([right, sample], [fine, found], 3)
+    expected = np.zeros((4, 4), int)
+    expected[0, 0], expected[1, 2], expected[2, 3], expected[3, 1] = 2, 1, 1, 1
+    np.testing.assert_array_equal(counts, expected)
+    ((image, shown),) = confusion.worst([right, sample], [fine, found], 3, most=5)
+    assert image is sample
+    assert len(shown.scores) == 3
 
 
 def test_categories_are_those_of_the_data_set(scored):

@@ -1,11 +1,12 @@
 """yolab evaluate: the COCO metrics of a model on a split."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yolab.cli.output import JsonOption, print_json, print_table, progress_bar
+from yolab.cli.output import JsonOption, console, print_json, print_table, progress_bar
 
 
 def evaluate(
@@ -14,16 +15,23 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which annotations to score against.")] = "val2017",
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
+    report: Annotated[
+        Path | None, typer.Option(help="A folder for pictures of the result, and the detections as Parquet.")
+    ] = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="A JSON file for COCO's test server; the split needs no annotations then.")
+    ] = None,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Score a model by the COCO metrics.
+    """Score a model by the COCO metrics, and look at what it got wrong; or write what a test server scores.
 
-    Example: yolab evaluate --weights runs/bccd/checkpoint/weights.safetensors --data data/bccd
+    Example: yolab evaluate --weights runs/bccd/checkpoint/weights.safetensors --data data/bccd --report report
     """
     from yolab.data import coco
+    from yolab.evaluation import kept
     from yolab.evaluation.detect import detect
-    from yolab.evaluation.metrics import coco_metrics
+    from yolab.evaluation.metrics import score, to_coco
     from yolab.registry.package import open_weights
     from yolab.training.distributed import Workers
     from yolab.training.loop import choose_device
@@ -40,8 +48,26 @@ def evaluate(
             batch,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    metrics = coco_metrics(dataset, detections)
+    if submission:
+        submission.parent.mkdir(parents=True, exist_ok=True)
+        submission.write_text(json.dumps(to_coco(dataset, detections)))
+        console.print(f"For the test server: {submission}", soft_wrap=True)
+    if not dataset.truth:
+        console.print(f"{split} has no annotations, so there is nothing to score against.", soft_wrap=True)
+        return
+    scores = score(dataset, detections)
+    if report:
+        from yolab.reports.evaluation import save_report
+
+        save_report(dataset, detections, scores, report)
+        kept.save(detections, report / kept.FILE_NAME)
+        console.print(f"Pictures and detections: {report}", soft_wrap=True)
+    metrics = scores.metrics
     if as_json:
-        print_json({"weights": weights, "data": str(data), "split": split, "images": len(dataset.samples), **metrics})
+        by_class = scores.by_class(dataset.names)
+        about_it = {"weights": weights, "data": str(data), "split": split, "images": len(dataset.samples)}
+        print_json({**about_it, **metrics, **by_class})
     else:
         print_table(f"{weights} on {split}", list(metrics), [list(metrics.values())])
+        rows = [[n, float(a), float(b)] for n, a, b in zip(dataset.names, scores.class_ap, scores.class_ap50)]
+        print_table("by class", ["class", "ap", "ap50"], rows)

@@ -14,6 +14,9 @@ def train(
     experiment: Annotated[Path, typer.Argument(help="The experiment file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run of this name.")] = False,
+    profile: Annotated[
+        int, typer.Option(min=0, help="Trace so many steps with torch's profiler, as trace.json in the run.")
+    ] = 0,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
@@ -22,6 +25,7 @@ def train(
     Example: yolab train pipelines/experiments/bccd.yaml data.path=data/bccd recipe.epochs=30
     """
     from yolab.cluster import train as runner
+    from yolab.evaluation import kept
     from yolab.evaluation.metrics import METRICS
     from yolab.tracking import folders, record, runs
     from yolab.training.checkpoint import WEIGHTS
@@ -43,16 +47,20 @@ def train(
             def on_batch(epoch: int, done: int, total: int) -> None:
                 bar.update(task, description=f"epoch {epoch}/{epochs}", completed=done, total=total)
 
-            metrics = runner.run(described, folder, uri, run_id, lambda *epoch: _say_epoch(epochs, *epoch), on_batch)
+            metrics = runner.run(
+                described, folder, uri, run_id, lambda *epoch: _say_epoch(epochs, *epoch), on_batch, profile
+            )
     except KeyboardInterrupt:
         runs.finish_run(uri, run_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
         console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
         raise
-    except Exception:
-        runs.finish_run(uri, run_id, "FAILED", tags={record.STATE_TAG: "failed"})
+    except Exception as error:
+        runs.finish_run(uri, run_id, "FAILED", tags={record.STATE_TAG: "failed", record.ERROR_TAG: str(error)})
         raise
     weights = folder / CHECKPOINT / WEIGHTS
     runs.log_artifact(uri, run_id, weights)
+    for path in (folder / CHECKPOINT / kept.FILE_NAME, *_pictures(described, folder)):
+        runs.log_artifact(uri, run_id, path, "evaluation")
     tags = {record.STATE_TAG: "finished", record.WEIGHTS_TAG: str(weights.resolve())}
     runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
 
@@ -62,6 +70,19 @@ def train(
     else:
         print_table(folder.name, list(result), [list(result.values())])
         console.print(f"Weights: {weights}", soft_wrap=True)
+
+
+def _pictures(experiment: Any, folder: Path) -> list[Path]:
+    """Draw what the last evaluation of a run found."""
+    from yolab.data import coco
+    from yolab.evaluation import kept
+    from yolab.evaluation.metrics import score
+    from yolab.reports.evaluation import save_report
+    from yolab.training.reporter import CHECKPOINT
+
+    dataset = coco.load(Path(experiment.data.path), experiment.data.val, experiment.data.on_error)
+    detections = kept.load(folder / CHECKPOINT / kept.FILE_NAME)
+    return save_report(dataset, detections, score(dataset, detections), folder / "evaluation")
 
 
 def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> Any:

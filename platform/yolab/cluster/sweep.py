@@ -210,7 +210,8 @@ class _Recorder(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._write(trial, "failed")
-        runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags={record.STATE_TAG: "failed"})
+        tags = {record.STATE_TAG: "failed", record.ERROR_TAG: str(trial.get_error()).strip().split("\n")[-1]}
+        runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags=tags)
 
     def _run_id(self, trial: Any) -> str:
         return _open_run(self.sweep, _number(trial.trial_id), trial.config[_POINT])[1]

@@ -64,7 +64,13 @@ class RayTrainReporter:
 
 
 def run(
-    experiment: Experiment, folder: Path, uri: str, run_id: str, on_epoch: OnEpoch, on_batch: Progress
+    experiment: Experiment,
+    folder: Path,
+    uri: str,
+    run_id: str,
+    on_epoch: OnEpoch,
+    on_batch: Progress,
+    profile_steps: int = 0,
 ) -> dict[str, float]:
     """Train in this process, or over `compute.workers` workers, and return the metrics of the last epoch.
 
@@ -73,15 +79,22 @@ def run(
     """
     if experiment.compute.workers == 1:
         with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
-            train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch)
+            train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch, profile_steps=profile_steps)
     else:
         with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
-            last = fit(experiment, folder, uri, run_id)
+            last = fit(experiment, folder, uri, run_id, profile_steps=profile_steps)
         shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
     return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
 
 
-def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: Sequence[Any] = ()) -> Path:
+def fit(
+    experiment: Experiment,
+    folder: Path,
+    uri: str,
+    run_id: str,
+    callbacks: Sequence[Any] = (),
+    profile_steps: int = 0,
+) -> Path:
     """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`.
 
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
@@ -94,7 +107,12 @@ def fit(experiment: Experiment, folder: Path, uri: str, run_id: str, callbacks: 
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     trainer = TorchTrainer(
         work,
-        train_loop_config={"experiment": experiment.model_dump(), "uri": uri, "run_id": run_id},
+        train_loop_config={
+            "experiment": experiment.model_dump(),
+            "uri": uri,
+            "run_id": run_id,
+            "profile": profile_steps,
+        },
         scaling_config=ray_train.ScalingConfig(
             num_workers=compute.workers,
             use_gpu=compute.gpus_per_worker > 0,
@@ -133,7 +151,7 @@ def work(config: dict[str, Any]) -> None:
             if writes
             else nullcontext(reporter) as own
         ):
-            train(experiment, own, workers)
+            train(experiment, own, workers, profile_steps=config["profile"])
 
 
 def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:

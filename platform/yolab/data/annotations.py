@@ -41,7 +41,11 @@ class Checked:
 
 
 def annotations_file(root: Path, split: str) -> Path:
-    return root / "annotations" / f"instances_{split}.json"
+    """Return where the annotations of a split are, or the description of its images alone, as COCO has it of the
+    splits that its test server scores."""
+    images_alone = root / "annotations" / f"image_info_{split}.json"
+    annotated = root / "annotations" / f"instances_{split}.json"
+    return images_alone if images_alone.exists() and not annotated.exists() else annotated
 
 
 def split_names(root: Path) -> list[str]:
@@ -60,7 +64,7 @@ def read_annotations(root: Path, split: str) -> dict[str, list[Any]]:
     Raises UsageError if it is not there or not such JSON.
     """
     path, there = annotations_file(root, split), split_names(root)
-    if split not in there:
+    if split not in there and not path.exists():
         raise UsageError(f"{root} has no split {split!r} ({path.name} is missing): choose one of {', '.join(there)}.")
     try:
         content = json.loads(path.read_bytes())
@@ -68,6 +72,8 @@ def read_annotations(root: Path, split: str) -> dict[str, list[Any]]:
         raise UsageError(f"Can't read {path}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON ({error}): write or copy it anew.") from None
+    if isinstance(content, dict) and path.name.startswith("image_info_"):
+        content = {"annotations": [], **content}
     lists = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in lists):
         raise UsageError(f"{path} must hold a mapping with the lists {', '.join(lists)}, as COCO's instances files do.")

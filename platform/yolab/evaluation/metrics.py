@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,56 @@ from yolab.data.coco import Dataset
 from yolab.evaluation.detect import ImageDetections
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+_ALL = (*METRICS, "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
+_ALL_SIZES, _MOST_DETECTIONS = 0, -1  # places in faster-coco-eval's tables of sizes and of detections an image
 
 
-def coco_metrics(dataset: Dataset, detections: Sequence[ImageDetections]) -> dict[str, float]:
-    """Return METRICS as fractions over the images of a split; NaN for a size of which there is no object."""
+@dataclass(frozen=True)
+class Scores:
+    """`metrics`: COCO's twelve, as fractions, NaN for a size of which there is no object. `class_ap` and `class_ap50`
+    (classes,), NaN for a class without an object; `precision` (classes, 101): at IoU 0.5, over rising recall."""
+
+    metrics: dict[str, float]
+    class_ap: np.ndarray
+    class_ap50: np.ndarray
+    precision: np.ndarray
+
+    def by_class(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the AP of each class by its name, as `ap/cat`; classes without an object are left out."""
+        return {f"ap/{name}": float(ap) for name, ap in zip(names, self.class_ap) if not np.isnan(ap)}
+
+
+def score(dataset: Dataset, detections: Sequence[ImageDetections]) -> Scores:
+    """Return how well detections fit the objects of a split."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     results = to_coco(dataset, detections)
     if not results:
-        return dict.fromkeys(METRICS, 0.0)
+        nothing = np.zeros(len(dataset.names))
+        return Scores(dict.fromkeys(_ALL, 0.0), nothing, nothing, np.zeros((len(dataset.names), 101)))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(dataset.ground_truth())
         evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox")
         evaluation.run()
-    return {name: float(value) if value >= 0 else float("nan") for name, value in zip(METRICS, evaluation.stats)}
+    values = np.array(evaluation.stats[: len(_ALL)], dtype=np.float64)
+    precision = evaluation.eval["precision"][:, :, :, _ALL_SIZES, _MOST_DETECTIONS]  # (IoUs, recalls, classes)
+    precision = np.where(precision < 0, np.nan, precision)
+    return Scores(
+        dict(zip(_ALL, np.where(values < 0, np.nan, values).tolist())),
+        precision.mean((0, 1)),
+        precision[0].mean(0),
+        precision[0].T,
+    )
 
 
 def to_coco(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[dict[str, Any]]:
-    """Return detections as a COCO results file holds them: category ids of the data set, x y width height."""
+    """Return detections as a COCO results file holds them, which COCO's test server takes: category ids of the data
+    set, x y width height."""
     rows = []
     for found in detections:
         corners = found.boxes.numpy().astype(np.float64)
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).round(3).tolist()
-        for box, score, label in zip(boxes, found.scores.tolist(), found.classes.tolist()):
+        for box, confidence, label in zip(boxes, found.scores.tolist(), found.classes.tolist()):
             category = dataset.category_ids[label]
-            rows.append({"image_id": found.image_id, "category_id": category, "bbox": box, "score": score})
+            rows.append({"image_id": found.image_id, "category_id": category, "bbox": box, "score": confidence})
     return rows

@@ -6,8 +6,8 @@ import torch
 
 from yolab.data.coco import Dataset
 from yolab.data.loader import EvaluationBatches
+from yolab.evaluation import metrics
 from yolab.evaluation.detect import detect
-from yolab.evaluation.metrics import coco_metrics
 from yolab.models.detector import Detector
 
 MOST_RELATIVE_ERROR = 1e-4
@@ -40,7 +40,7 @@ def folded_outputs_are_equal(trained: Detector, folded: Detector, dataset: Datas
 
 def score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:
     """Return the COCO metrics of a model on a split."""
-    return coco_metrics(dataset, detect(model, dataset.samples, image_size, _BATCH))
+    return metrics.score(dataset, detect(model, dataset.samples, image_size, _BATCH)).metrics
 
 
 def ap_did_not_move(before: dict[str, float], after: dict[str, float]) -> Verdict:

@@ -16,20 +16,53 @@ _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay
 
 def save_detections(sample: Sample, found: ImageDetections, names: Sequence[str], target: Path) -> None:
     """Draw the detections of an image with class and score, and save the picture as `target` (PNG or JPEG)."""
-    image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    assert image is not None, "a sample's image has been decoded before"
+    texts = [f"{names[label]} {score:.2f}" for label, score in zip(found.classes.tolist(), found.scores.tolist())]
+    image = boxed(_image_of(sample), found.boxes.numpy(), found.classes.numpy(), texts, len(names))
+    cv2.imwrite(str(target), image)
+
+
+def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> None:
+    """Save pictures (rows, columns, 3) BGR as one, row by row, each fitted into a square of the same size."""
+    tiles = []
+    for picture in pictures:
+        zoom = _SMALLEST_SIDE / max(picture.shape[:2])
+        fitted = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA if zoom < 1 else 1)
+        tile = np.full((_SMALLEST_SIDE, _SMALLEST_SIDE, 3), 255, np.uint8)
+        tile[: fitted.shape[0], : fitted.shape[1]] = fitted[:_SMALLEST_SIDE, :_SMALLEST_SIDE]
+        tiles.append(tile)
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[start : start + columns], 1) for start in range(0, len(tiles), columns)]
+    cv2.imwrite(str(target), np.concatenate(rows))
+
+
+def there_and_found(sample: Sample, found: ImageDetections, names: Sequence[str]) -> np.ndarray:
+    """Return an image twice, side by side: with the objects that are there, and with those that were found."""
+    image = _image_of(sample)
+    there = boxed(image, sample.boxes, sample.classes, [names[label] for label in sample.classes], len(names))
+    texts = [f"{names[label]} {score:.2f}" for label, score in zip(found.classes.tolist(), found.scores.tolist())]
+    seen = boxed(image, found.boxes.numpy(), found.classes.numpy(), texts, len(names))
+    return np.concatenate([there, seen], 0 if image.shape[1] > image.shape[0] else 1)
+
+
+def boxed(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str], classes: int) -> np.ndarray:
+    """Return the image, enlarged where it is small, with boxes (n, 4) x1 y1 x2 y2 in its pixels, each with a text."""
     zoom = max(1.0, _SMALLEST_SIDE / min(image.shape[:2]))
     image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
-    for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist()):
-        colour = class_colour(label, len(names))
+    for box, label, text in zip(boxes.tolist(), labels.tolist(), texts):
+        colour = class_colour(label, classes)
         left, top, right, bottom = (round(side * zoom) for side in box)
         cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
-        text = f"{names[label]} {score:.2f}"
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
         base = max(top, height + 4)
         cv2.rectangle(image, (left, base - height - 4), (left + width + 4, base), colour, cv2.FILLED)
         cv2.putText(image, text, (left + 2, base - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.imwrite(str(target), image)
+    return image
+
+
+def _image_of(sample: Sample) -> np.ndarray:
+    image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert image is not None, "a sample's image has been decoded before"
+    return image
 
 
 def save_objectness(image: Tensor, heads: Mapping[str, Sequence[Tensor]], strides: Sequence[int], target: Path) -> None:

@@ -15,6 +15,7 @@ DIGEST_TAG = "yolab.digest"
 KIND_TAG = "yolab.kind"  # train, sweep or trial
 WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are
 STATE_TAG = "yolab.state"
+ERROR_TAG = "yolab.error"  # what ended a failed run, in words
 
 
 def params_of(cleared: Cleared) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from yolab.assignment.candidates import Targets
 from yolab.data import coco
 from yolab.data.loader import EpochBatches, collate, training_loader
 from yolab.errors import YolabError
+from yolab.evaluation import kept
 from yolab.evaluation.detect import detect
-from yolab.evaluation.metrics import coco_metrics
+from yolab.evaluation.metrics import score
 from yolab.experiment import Experiment
 from yolab.losses import detection_loss, scaled_gains
 from yolab.models import weights
@@ -106,7 +107,7 @@ def train(
             # the checkpoint is written while the EMA, which it holds a copy of, is scored
             written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None
             if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
-                metrics |= evaluate(state.ema.model, val_set, experiment, workers)
+                metrics |= evaluate(state.ema.model, val_set, experiment, workers, Path(folder, kept.FILE_NAME))
                 state.scores.append(0.1 * metrics["ap50"] + 0.9 * metrics["ap"])
             if written:
                 written.result()
@@ -217,8 +218,11 @@ class _Run:
         )
 
 
-def evaluate(model: Detector, dataset: coco.Dataset, experiment: Experiment, workers: Workers) -> dict[str, float]:
-    """Return the COCO metrics of a model on a split, each worker looking at its part of the images."""
+def evaluate(
+    model: Detector, dataset: coco.Dataset, experiment: Experiment, workers: Workers, detections_file: Path
+) -> dict[str, float]:
+    """Return the COCO metrics of a model on a split, with the AP of each class, each worker looking at its part of the
+    images; keep the detections."""
     own = detect(
         model,
         dataset.samples[workers.rank :: workers.size],
@@ -227,7 +231,12 @@ def evaluate(model: Detector, dataset: coco.Dataset, experiment: Experiment, wor
         loader_processes=experiment.compute.loader_processes,
     )
     detections = workers.gather(own)
-    return workers.agree(coco_metrics(dataset, detections) if workers.rank == 0 else {})
+    metrics: dict[str, float] = {}
+    if workers.rank == 0:
+        kept.save(detections, detections_file)
+        scores = score(dataset, detections)
+        metrics = scores.metrics | scores.by_class(dataset.names)
+    return workers.agree(metrics)
 
 
 def choose_device(workers: Workers) -> torch.device:

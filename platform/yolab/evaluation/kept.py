@@ -1,0 +1,45 @@
+"""Detections on disk, as Parquet: what an evaluation saw, for later comparison without running the model again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from yolab.evaluation.detect import ImageDetections
+
+FILE_NAME = "detections.parquet"
+
+
+def save(detections: Sequence[ImageDetections], path: Path) -> None:
+    """Write a row for each detection: image_id, class (from 0), score, x1, y1, x2, y2 in pixels of the image. An image
+    without any has one row without a class."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image_id", "class", "score", "box")}
+    for found in detections:
+        nothing = not len(found.scores)
+        columns["image_id"].append(np.full(len(found.scores) or 1, found.image_id))
+        columns["class"].append(np.full(1, -1) if nothing else found.classes.numpy())
+        columns["score"].append(np.zeros(1, np.float32) if nothing else found.scores.numpy())
+        columns["box"].append(np.zeros((1, 4), np.float32) if nothing else found.boxes.numpy())
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    sides = dict(zip(("x1", "y1", "x2", "y2"), joined.pop("box").T))
+    table = pa.table({**joined, **{name: np.ascontiguousarray(side) for name, side in sides.items()}})
+    known = pc.if_else(pc.less(table["class"], 0), None, table["class"])
+    pq.write_table(table.set_column(table.schema.get_field_index("class"), "class", known), path)
+
+
+def load(path: Path) -> list[ImageDetections]:
+    """Return what `save` wrote, by rising image id."""
+    table = pq.read_table(path)
+    image_id, label = table["image_id"].to_numpy(), table["class"].fill_null(-1).to_numpy()
+    score = table["score"].to_numpy()
+    boxes = np.stack([table[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], 1)
+    found = []
+    for image in np.unique(image_id):
+        rows = np.flatnonzero((image_id == image) & (label >= 0))
+        parts = (torch.from_numpy(values[rows]) for values in (boxes, score, label))
+        found.append(ImageDetections(int(image), *parts))
+    return found
