@@ -93,6 +93,11 @@ class Data(Section):
     """A folder in COCO layout: `annotations/instances_<split>.json`, images in `<split>/`."""
 
     path: str = "data/coco"
+    also: list[str] = Field([], description="folders whose training split is learned from, too")
+    classes: list[str] = Field(
+        [], description="changes: [car=vehicle, truck=vehicle, person=] merges two and drops one"
+    )
+    repeat_threshold: Share = Field(0.0, description="classes in a smaller share of the images are repeated (LVIS)")
     train: str = "train2017"
     val: str = "val2017"
     image_size: int = Field(640, gt=0, le=8192, description="pixels of the long side")
@@ -186,7 +191,7 @@ class Experiment(Section):
     def digest(self, data_digest: str, start_digest: str | None = None) -> str:
         """Return 12 hex digits that are equal for equal work: all that changes the result, with the data and the
         weights to start from by content instead of by path, without names, tracking and resources."""
-        described = self.model_dump(exclude={"name": True, "tracking": True, "data": {"path"}})
+        described = self.model_dump(exclude={"name": True, "tracking": True, "data": {"path", "also"}})
         described["compute"] = {"precision": self.compute.precision}
         described["data"]["content"] = data_digest
         described["recipe"]["start"] = start_digest
@@ -255,7 +260,11 @@ def build(
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
     """Return the experiment with its paths absolute, because workers change directory."""
-    data = experiment.data.model_copy(update={"path": str(Path(experiment.data.path).resolve())})
+    folders = {
+        "path": str(Path(experiment.data.path).resolve()),
+        "also": [str(Path(folder).resolve()) for folder in experiment.data.also],
+    }
+    data = experiment.data.model_copy(update=folders)
     start = experiment.recipe.start and str(Path(experiment.recipe.start).resolve())
     recipe = experiment.recipe.model_copy(update={"start": start})
     return experiment.model_copy(update={"data": data, "recipe": recipe})

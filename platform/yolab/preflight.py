@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from yolab.data import coco, verify
+from yolab.data import coco, combined, verify
 from yolab.data.digest import content_digest
+from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
 from yolab.experiment import Experiment, nearest
 from yolab.models import weights
@@ -31,9 +32,9 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Cleared:
-    """An experiment that can run: `names` of the classes, `data_digest` of the content it learns from and is scored
-    on, `start_digest` that of the weights that it starts from; `skipped` faults of the data by kind, left out because
-    data.on_error is skip; `warnings` what is allowed but should be known."""
+    """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `data_digest` of the content
+    that it learns from and is scored on, `start_digest` that of the weights that it starts from; `skipped` faults of
+    the data by kind, left out because data.on_error is skip; `warnings` what is allowed but should be known."""
 
     experiment: Experiment
     names: tuple[str, ...]
@@ -59,15 +60,19 @@ def clear(
     _check_batch(experiment)
     if capacity is not None:
         _check_room(experiment, capacity)
-    root, splits = Path(experiment.data.path), [experiment.data.train, experiment.data.val]
-    sets = [coco.load(root, split, experiment.data.on_error) for split in splits]
-    if experiment.data.on_error == "fail":
-        report = verify.verify(root, splits, progress)
+    data = experiment.data
+    root, splits = Path(data.path), [data.train, data.val]
+    parts = [(root, splits), *((Path(folder), [data.train]) for folder in data.also)]
+    for folder, its_splits in parts if data.on_error == "fail" else ():
+        report = verify.verify(folder, its_splits, progress)
         if not report.ok:
             raise UsageError(
                 f"{report.summary()}\nRepair the data, or leave out what is faulty with data.on_error=skip."
             )
-    if (sets[0].names, sets[0].category_ids) != (sets[1].names, sets[1].category_ids):
+    sets = [combined.training_set(data), combined.validation_set(data)]
+    own = combined.with_classes(coco.load(root, data.train, data.on_error), data.classes)
+    scored = combined.with_classes(coco.load(root, data.val, data.on_error), data.classes)
+    if (own.names, own.category_ids) != (scored.names, scored.category_ids):
         raise UsageError(f"The categories of {splits[0]} and {splits[1]} in {root} differ: both must list the same.")
     if len(sets[0].samples) < experiment.recipe.batch:
         raise UsageError(
@@ -90,8 +95,8 @@ def clear(
     return Cleared(
         experiment,
         sets[0].names,
-        len(sets[0].samples),
-        content_digest(root, splits),
+        samples_an_epoch(sets[0], data.repeat_threshold),
+        "+".join(content_digest(folder, its_splits) for folder, its_splits in parts),
         start_digest,
         skipped,
         (

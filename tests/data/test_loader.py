@@ -52,21 +52,33 @@ def source_of(dataset: Dataset, size: int):
 def test_an_epoch_is_every_sample_once_over_all_workers_in_even_batches(workers):
     parts = []
     for rank in range(workers):
-        sampler = EpochBatches(100, 16, seed=3, rank=rank, workers=workers)
+        sampler = EpochBatches(np.ones(100), 16, seed=3, rank=rank, workers=workers)
         sampler.epoch = 5
         parts.append(list(sampler))
-    seen = sorted(index for part in parts for batch in part for _, index in batch)
+    seen = sorted(index for part in parts for batch in part for _, index, _ in batch)
     assert seen == list(range(100))
     sizes = [sum(len(part[number]) for part in parts) for number in range(7)]
     assert max(sizes) - min(sizes) <= 1
 
 
 def test_epochs_are_shuffled_differently_and_repeatably():
-    sampler = EpochBatches(50, 8, seed=1)
+    sampler = EpochBatches(np.ones(50), 8, seed=1)
     first = list(sampler)
     assert first == list(sampler)
     sampler.epoch = 2
-    assert [[i for _, i in b] for b in first] != [[i for _, i in b] for b in sampler]
+    assert [[i for _, i, _ in b] for b in first] != [[i for _, i, _ in b] for b in sampler]
+
+
+def test_repeated_samples_come_as_often_as_they_should_over_epochs_and_differ_within_one():
+    repeats = np.array([1.0] * 8 + [2.5, 1.25])
+    sampler = EpochBatches(repeats, 4, seed=1)
+    seen = np.zeros(10)
+    for epoch in range(1, 201):
+        sampler.epoch = epoch
+        keys = [key for batch in sampler for key in batch]
+        assert len(keys) == len(set(keys)) == sampler.samples == 12
+        seen += np.bincount([index for _, index, _ in keys], minlength=10)
+    np.testing.assert_allclose(seen / 200, repeats * 12 / repeats.sum(), atol=0.06)
 
 
 def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
@@ -133,8 +145,8 @@ def test_without_augmentation_an_image_is_only_letterboxed(dataset):
 def test_the_end_of_a_run_goes_without_mosaic(dataset):
     images = TrainingImages(dataset, 96, PLAIN.model_copy(update={"mosaic": 1.0, "mixup": 1.0}), 0, mosaic_until=2)
     alone = TrainingImages(dataset, 96, PLAIN, 0)
-    assert not np.array_equal(images[2, 1].image, alone[2, 1].image)
-    np.testing.assert_array_equal(images[3, 1].image, alone[3, 1].image)
+    assert not np.array_equal(images[2, 1, 0].image, alone[2, 1, 0].image)
+    np.testing.assert_array_equal(images[3, 1, 0].image, alone[3, 1, 0].image)
 
 
 @pytest.mark.parametrize("vertically", [False, True])

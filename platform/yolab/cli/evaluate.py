@@ -13,6 +13,9 @@ def evaluate(
     weights: Annotated[str, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")],
     data: Annotated[Path, typer.Option(help="A data set in COCO layout.")],
     split: Annotated[str, typer.Option(help="Which annotations to score against.")] = "val2017",
+    classes: Annotated[
+        list[str] | None, typer.Option(help="old=new, as in data.classes of the run; as often as wanted.")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
     report: Annotated[
@@ -29,6 +32,7 @@ def evaluate(
     Example: yolab evaluate --weights runs/bccd/checkpoint/weights.safetensors --data data/bccd --report report
     """
     from yolab.data import coco
+    from yolab.data.combined import with_classes
     from yolab.evaluation import kept
     from yolab.evaluation.detect import detect
     from yolab.evaluation.metrics import score, to_coco
@@ -37,7 +41,7 @@ def evaluate(
     from yolab.training.loop import choose_device
 
     model, about = open_weights(weights, home)
-    dataset = coco.load(data, split)
+    dataset = with_classes(coco.load(data, split), classes or [])
     dataset.require_names(about.names, weights)
     with progress_bar("Evaluating") as bar:
         task = bar.add_task("", total=None)

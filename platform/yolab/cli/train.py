@@ -74,13 +74,13 @@ def train(
 
 def _pictures(experiment: Any, folder: Path) -> list[Path]:
     """Draw what the last evaluation of a run found."""
-    from yolab.data import coco
+    from yolab.data.combined import validation_set
     from yolab.evaluation import kept
     from yolab.evaluation.metrics import score
     from yolab.reports.evaluation import save_report
     from yolab.training.reporter import CHECKPOINT
 
-    dataset = coco.load(Path(experiment.data.path), experiment.data.val, experiment.data.on_error)
+    dataset = validation_set(experiment.data)
     detections = kept.load(folder / CHECKPOINT / kept.FILE_NAME)
     return save_report(dataset, detections, score(dataset, detections), folder / "evaluation")
 

@@ -1,6 +1,7 @@
 """Batches for training and evaluation. What a sample looks like depends on (seed, epoch, its index) alone, so it is
 the same for any number of workers and loader processes."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from yolab.assignment.candidates import Targets
 from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
 from yolab.data.coco import Dataset, Sample
+from yolab.data.combined import repeat_factors
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Data
 
@@ -51,33 +53,51 @@ def read_image(sample: Sample, size: int) -> np.ndarray:
     return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+Key = tuple[int, int, int]  # epoch, index of the sample, which of its copies in this epoch
+
+
 class EpochBatches(Sampler):
-    """Batches of (epoch, index) in a new order each epoch; together they are every sample once.
+    """Batches of keys in a new order each epoch; together they are every sample once, or as often as `repeats`
+    (samples,) says: the fractions of it go to some samples in one epoch and to others in the next.
 
     An epoch is cut into ⌈samples / batch⌉ batches of equal size, to within one, so that no step is made of a small
     rest. With several workers each takes every workers-th sample of each batch.
     """
 
-    def __init__(self, samples: int, batch: int, seed: int, rank: int = 0, workers: int = 1) -> None:
-        self.samples, self.batches = samples, math.ceil(samples / batch)
+    def __init__(self, repeats: np.ndarray, batch: int, seed: int, rank: int = 0, workers: int = 1) -> None:
+        self.samples = round(repeats.sum())
+        self.repeats = repeats * (self.samples / repeats.sum())
+        self.batches = math.ceil(self.samples / batch)
         self.seed, self.rank, self.workers = seed, rank, workers
         self.epoch = 1
 
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         for batch in self.whole_batches():
             yield batch[self.rank :: self.workers]
 
-    def whole_batches(self) -> list[list[tuple[int, int]]]:
+    def whole_batches(self) -> list[list[Key]]:
         """Return the batches of the epoch over all workers."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        return [[(self.epoch, int(index)) for index in batch] for batch in np.array_split(order, self.batches)]
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(self.samples)
+        # the n-th copy belongs to the sample in whose stretch of the line of repeats n falls
+        ends = self.repeats.cumsum() + (random.random() if (self.repeats % 1).any() else 0.0)
+        index = np.searchsorted(np.floor(ends + 1e-9), np.arange(self.samples), side="right")
+        index = index.clip(max=len(self.repeats) - 1)
+        copy = np.arange(self.samples) - np.searchsorted(index, index)
+        keys = [(self.epoch, int(index[n]), int(copy[n])) for n in order]
+        starts = np.linspace(0, self.samples, self.batches + 1).round().astype(int)
+        return [keys[start:end] for start, end in itertools.pairwise(starts)]
+
+
+def samples_an_epoch(dataset: Dataset, repeat_threshold: float) -> int:
+    return round(repeat_factors(dataset, repeat_threshold).sum())
 
 
 class TrainingImages(TorchDataset):
-    """Augmented samples by (epoch, index). After `mosaic_until` epochs they go without mosaic and mixup."""
+    """Augmented samples. After `mosaic_until` epochs they go without mosaic and mixup."""
 
     def __init__(
         self, dataset: Dataset, size: int, augment: Augment, seed: int, mosaic_until: float = math.inf
@@ -86,9 +106,9 @@ class TrainingImages(TorchDataset):
         self.size, self.augment, self.seed = size, augment, seed
         self.mosaic_until = mosaic_until
 
-    def __getitem__(self, key: tuple[int, int]) -> LabelledImage:
-        epoch, index = key
-        random = np.random.default_rng([self.seed, epoch, index])
+    def __getitem__(self, key: Key) -> LabelledImage:
+        epoch, index, _ = key
+        random = np.random.default_rng([self.seed, *key])
         augment = self.augment
         if epoch > self.mosaic_until:
             augment = augment.model_copy(update={"mosaic": 0.0})
@@ -157,7 +177,8 @@ def training_loader(
     workers: int = 1,
 ) -> tuple[DataLoader, EpochBatches]:
     """Return the loader of (images, Targets) and its sampler, whose `epoch` the caller sets before each epoch."""
-    sampler = EpochBatches(len(dataset.samples), batch, seed, rank, workers)
+    repeats = repeat_factors(dataset, data.repeat_threshold)
+    sampler = EpochBatches(repeats, batch, seed, rank, workers)
     loader: DataLoader = DataLoader(
         TrainingImages(dataset, data.image_size, data.augment, seed, epochs * (1 - data.augment.close_mosaic)),
         batch_sampler=sampler,

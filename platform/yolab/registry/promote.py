@@ -2,13 +2,16 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from yolab import yaml_file
 from yolab.data import coco
+from yolab.data.combined import validation_set
 from yolab.errors import GateError, UsageError
+from yolab.experiment import build
 from yolab.models import weights
 from yolab.models.fold import fold
 from yolab.registry import gates, package
@@ -88,7 +91,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         return Promotion(name, str(champion.version), run["name"], False, (), metrics)
 
     trained, about = weights.load(trained_file)
-    dataset = coco.load(Path(run["params"]["data.path"]), run["params"]["data.val"], run["params"]["data.on_error"])
+    dataset = _validation_set(run["params"])
     folded = fold(trained)
     metrics = gates.score(folded, dataset, about.image_size)
     verdicts = (
@@ -107,6 +110,14 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     version = _register(client, name, model_uri, run["run_id"], lineage)
     client.set_registered_model_alias(name, CHAMPION, version)
     return Promotion(name, version, run["name"], True, verdicts, metrics)
+
+
+def _validation_set(params: Mapping[str, str]) -> coco.Dataset:
+    """Return the split that a run was scored on, from its recorded parameters."""
+    scored = {name: params[f"data.{name}"] for name in ("path", "val", "on_error")}
+    lists = {name: yaml_file.value(params.get(f"data.{name}", "[]"), name) for name in ("also", "classes")}
+    described = {"name": "scored", "data": {**scored, **lists, "train": params.get("data.train", scored["val"])}}
+    return validation_set(build(described, {}, "the run's parameters").data)
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:

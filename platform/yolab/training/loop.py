@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from yolab.assignment.candidates import Targets
-from yolab.data import coco
+from yolab.data import coco, combined
 from yolab.data.loader import EpochBatches, collate, training_loader
 from yolab.errors import YolabError
 from yolab.evaluation import kept
@@ -60,9 +60,7 @@ def train(
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
-    root = Path(experiment.data.path)
-    train_set = coco.load(root, experiment.data.train, experiment.data.on_error)
-    val_set = coco.load(root, experiment.data.val, experiment.data.on_error)
+    train_set, val_set = combined.training_set(experiment.data), combined.validation_set(experiment.data)
     about = anchors.with_fitting_anchors(Description.of(experiment, train_set.names), train_set.samples, experiment)
 
     batches, sampler = training_loader(
@@ -100,7 +98,7 @@ def train(
         with _traced(profile_steps if first and workers.rank == 0 else 0, reporter) as step_done:
             metrics = run.epoch(epoch, reporter, step_done)
         metrics["epoch_seconds"] = time.perf_counter() - started
-        metrics["images_per_second"] = len(train_set.samples) / metrics["epoch_seconds"]
+        metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
         metrics["precision_bits"] = precision.bits
         state.epoch = epoch
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
@@ -205,7 +203,7 @@ class _Run:
         bad_batch = min(bad)
         keys = self.sampler.whole_batches()[bad_batch]
         images, targets = collate([self.batches.dataset[key] for key in keys])
-        described = {"epoch": str(epoch), "batch": str(bad_batch + 1), "samples": str([index for _, index in keys])}
+        described = {"epoch": str(epoch), "batch": str(bad_batch + 1), "samples": str([index for _, index, _ in keys])}
         if self.workers.rank == 0:
             with tempfile.TemporaryDirectory() as scratch:
                 kept = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
