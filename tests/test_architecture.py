@@ -12,7 +12,7 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "interruption", "yaml_file"},
+    {"errors", "interruption", "memory", "yaml_file"},
     {"experiment"},
     {"assignment", "losses", "data", "models"},
     {"training", "evaluation"},

@@ -86,6 +86,37 @@ def version(
             console.print(f"Not pinned: `yolab data version {folder} --pin` does it.", markup=False, soft_wrap=True)
 
 
+@app.command()
+def show(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")] = None,
+    output: Annotated[Path, typer.Option(help="The picture to save.")] = Path("augmented.jpg"),
+    most: Annotated[int, typer.Option(min=1, help="How many images.")] = 16,
+    epoch: Annotated[int, typer.Option(min=1, help="Of which epoch; mosaic may end before the last.")] = 1,
+) -> None:
+    """Save a sheet of training images as the model sees them, with their boxes.
+
+    Example: yolab data show pipelines/experiments/bccd.yaml data.augment.rotate=30 --output sheet.jpg
+    """
+    from yolab.data.combined import training_set
+    from yolab.data.loader import training_loader
+    from yolab.experiment import load
+    from yolab.reports.figures import boxed, save_sheet
+
+    run = load(experiment, overrides or [])
+    dataset = training_set(run.data)
+    loader, sampler = training_loader(dataset, run.data, run.recipe.epochs, run.recipe.batch, run.seed, 0)
+    sampler.epoch = epoch
+    keys = [key for batch in sampler for key in batch][:most]
+    pictures = []
+    for sample in (loader.dataset[key] for key in keys):
+        texts = [dataset.names[label] for label in sample.classes]
+        pictures.append(boxed(sample.image, sample.boxes, sample.classes, texts, len(dataset.names)))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_sheet(pictures, columns=4, target=output)
+    console.print(f"{len(pictures)} images of epoch {epoch}: {output}", markup=False, soft_wrap=True)
+
+
 def _is_demo(folder: Path) -> bool:
     from yolab.data.demo import IMAGES
     from yolab.data.digest import content_digest

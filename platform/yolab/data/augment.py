@@ -8,6 +8,7 @@ random choice comes from the generator that is passed in, which the loader deriv
 sample).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ from yolab.experiment import Augment
 
 GREY = 114
 Corner = tuple[int, int]  # left, top
+Part = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -122,21 +124,53 @@ def draw(
     """Return a `size`×`size` image of what lies on a grey square canvas, seen through `matrix`, and its objects."""
     image = np.full((size, size, 3), GREY, dtype=np.uint8)
     boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
+    upright = not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])
     for index, (x, y) in zip(indices, corners):
         labels = source.labels(index)
-        part = np.array([max(-x, 0), max(-y, 0), min(labels.columns, canvas - x), min(labels.rows, canvas - y)])
-        if (part[:2] < part[2:]).all():
-            used = _draw_part(image, source, index, labels, part, matrix @ _shift(x, y))
-            boxes.append(_bounds(labels.boxes.clip(part[[0, 1, 0, 1]], part[[2, 3, 2, 3]]), used))
+        part = max(-x, 0), max(-y, 0), min(labels.columns, canvas - x), min(labels.rows, canvas - y)
+        if part[0] < part[2] and part[1] < part[3]:
+            draw_part = _resize_part if upright else _warp_part
+            used = draw_part(image, source, index, labels, part, matrix @ _shift(x, y))
+            boxes.append(_bounds(labels.boxes, part, used))
             classes.append(labels.classes)
     return _without_remnants(LabelledImage(image, np.concatenate(boxes), np.concatenate(classes)), size)
 
 
-def _draw_part(
-    image: np.ndarray, source: Source, index: int, labels: Labels, part: np.ndarray, matrix: np.ndarray
+def _resize_part(
+    image: np.ndarray, source: Source, index: int, labels: Labels, part: Part, matrix: np.ndarray
 ) -> np.ndarray:
-    """Draw the part (left, top, right, bottom) of an image, in its own pixels, through `matrix` into the result; return
-    the matrix to go by for its boxes."""
+    """Draw a part of an image through a matrix that neither turns nor tilts. Whole pixels become whole pixels, a third
+    of the time of a warp; return the matrix that comes of it."""
+    size = image.shape[0]
+    axes = [  # columns, rows
+        (part[0], part[2], float(matrix[0, 0]), float(matrix[0, 2]), labels.columns),
+        (part[1], part[3], float(matrix[1, 1]), float(matrix[1, 2]), labels.rows),
+    ]
+    if any(
+        scale * last + offset < 0.5 or scale * first + offset > size - 0.5 for first, last, scale, offset, _ in axes
+    ):
+        return matrix
+    pixels = source.pixels(index, max(axes[0][2], axes[1][2]))
+    cuts = []
+    for (first, last, scale, offset, side), there in zip(axes, pixels.shape[1::-1]):
+        resized = there / side
+        begin = math.floor(max(first, -offset / scale) * resized)
+        end = math.ceil(min(last, (size - offset) / scale) * resized)
+        start = round(begin / resized * scale + offset)
+        extent = max(1, round(end / resized * scale + offset) - start)
+        cuts.append((begin, end, start, extent, resized))
+    (left, right, x, width, columns), (top, bottom, y, height, rows) = cuts
+    drawn = cv2.resize(pixels[top:bottom, left:right], (width, height), interpolation=cv2.INTER_LINEAR)
+    shown = drawn[max(0, -y) : size - y, max(0, -x) : size - x]
+    image[max(0, y) : y + height, max(0, x) : x + width] = shown
+    scale_x, scale_y = width / (right - left), height / (bottom - top)
+    return np.array([[scale_x * columns, 0, x - left * scale_x], [0, scale_y * rows, y - top * scale_y], [0, 0, 1]])
+
+
+def _warp_part(
+    image: np.ndarray, source: Source, index: int, labels: Labels, part: Part, matrix: np.ndarray
+) -> np.ndarray:
+    """Draw a part of an image through any matrix, and return that."""
     left, top, right, bottom = part
     outline = _moved(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), matrix)
     low = np.ceil(outline.min(0) - 0.5).clip(0, image.shape[0]).astype(int)  # pixels whose middle is inside
@@ -144,60 +178,18 @@ def _draw_part(
     if (low >= high).any():
         return matrix
     affine = not matrix[2, :2].any()
-    pixels = source.pixels(index, float(np.linalg.norm(matrix[:2, :2], 2)) if affine else np.inf)
-    to_labels = np.diag([labels.columns / pixels.shape[1], labels.rows / pixels.shape[0], 1.0])
-    from_pixels = matrix @ to_labels
-    first, last = part[:2] / to_labels.diagonal()[:2], part[2:] / to_labels.diagonal()[:2]
-    if affine and not matrix[0, 1] and not matrix[1, 0]:
-        return _resize_into(image, pixels, first, last, low, high, from_pixels) @ np.linalg.inv(to_labels)
-    _warp_into(image, pixels, first, last, low, high, from_pixels, outline)
-    return matrix
-
-
-def _resize_into(
-    image: np.ndarray,
-    pixels: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    matrix: np.ndarray,
-) -> np.ndarray:
-    """Draw an upright part, `first` to `last` (x, y) of the pixels, into `low` to `high` of the result. Whole pixels
-    become whole pixels, a third of the time of a warp; return the matrix that comes of it."""
-    scale, offset = matrix.diagonal()[:2], matrix[:2, 2]
-    begin = np.floor(np.maximum(first, (low - offset) / scale)).astype(int)
-    end = np.ceil(np.minimum(last, (high - offset) / scale)).astype(int)
-    target = np.rint(begin * scale + offset).astype(int)
-    extent = np.maximum(1, np.rint(end * scale + offset).astype(int) - target)
-    source = pixels[begin[1] : end[1], begin[0] : end[0]]
-    drawn = cv2.resize(source, tuple(extent.tolist()), interpolation=cv2.INTER_LINEAR)
-    inside, stop = np.maximum(target, 0), np.minimum(target + extent, image.shape[0])
-    shown = drawn[inside[1] - target[1] : stop[1] - target[1], inside[0] - target[0] : stop[0] - target[0]]
-    image[inside[1] : stop[1], inside[0] : stop[0]] = shown
-    used = extent / (end - begin)
-    return _shift(*target) @ np.diag([*used, 1.0]) @ _shift(*-begin)
-
-
-def _warp_into(
-    image: np.ndarray,
-    pixels: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    matrix: np.ndarray,
-    outline: np.ndarray,
-) -> None:
-    """Draw a part, `first` to `last` (x, y) of the pixels, within its outline into `low` to `high` of the result."""
-    begin, end = np.floor(first).astype(int), np.ceil(last).astype(int)
-    source = pixels[begin[1] : end[1], begin[0] : end[0]]
+    pixels = source.pixels(index, float(np.linalg.norm(matrix[:2, :2], 2)) if affine else math.inf)
+    columns, rows = pixels.shape[1] / labels.columns, pixels.shape[0] / labels.rows
+    begin = math.floor(left * columns), math.floor(top * rows)
+    cut = pixels[begin[1] : math.ceil(bottom * rows), begin[0] : math.ceil(right * columns)]
     # OpenCV counts from the first pixel's middle
-    whole = _shift(*(-low - 0.5)) @ matrix @ _shift(*(begin + 0.5))
-    drawn = cv2.warpPerspective(source, whole, tuple((high - low).tolist()), borderMode=cv2.BORDER_REPLICATE)
+    to_labels = np.diag([1 / columns, 1 / rows, 1.0]) @ _shift(begin[0] + 0.5, begin[1] + 0.5)
+    whole = _shift(*(-low - 0.5)) @ matrix @ to_labels
+    drawn = cv2.warpPerspective(cut, whole, tuple((high - low).tolist()), borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros(drawn.shape[:2], dtype=np.uint8)
     cv2.fillConvexPoly(mask, np.rint(outline - low - 0.5).astype(np.int32), 255)
     cv2.copyTo(drawn, mask, image[low[1] : high[1], low[0] : high[0]])
+    return matrix
 
 
 def _shift(x: float, y: float) -> np.ndarray:
@@ -210,9 +202,12 @@ def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def _bounds(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return the upright boxes around boxes seen through a matrix."""
-    corners = _moved(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64), matrix)
+def _bounds(boxes: np.ndarray, part: Part, matrix: np.ndarray) -> np.ndarray:
+    """Return the upright boxes around boxes, cut to a part of their image, seen through a matrix."""
+    cut = np.clip(boxes, part[:2] * 2, part[2:] * 2)
+    if not matrix[0, 1] and not matrix[1, 0] and not matrix[2, :2].any():
+        return (cut * matrix.diagonal()[[0, 1, 0, 1]] + matrix[[0, 1, 0, 1], 2]).astype(np.float32)
+    corners = _moved(cut[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64), matrix)
     return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
 
 

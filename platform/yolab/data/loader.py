@@ -19,6 +19,7 @@ from yolab.data.coco import Dataset, Sample
 from yolab.data.combined import repeat_factors
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Data
+from yolab.memory import keep_freed_memory
 
 _CACHE_BYTES = 1 << 30  # decoded images kept by a process
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -100,9 +101,15 @@ class TrainingImages(TorchDataset):
     """Augmented samples. After `mosaic_until` epochs they go without mosaic and mixup."""
 
     def __init__(
-        self, dataset: Dataset, size: int, augment: Augment, seed: int, mosaic_until: float = math.inf
+        self,
+        dataset: Dataset,
+        size: int,
+        augment: Augment,
+        seed: int,
+        mosaic_until: float = math.inf,
+        keep_bytes: int = _CACHE_BYTES,
     ) -> None:
-        self.source = _Source(dataset, size)
+        self.source = _Source(dataset, size, keep_bytes)
         self.size, self.augment, self.seed = size, augment, seed
         self.mosaic_until = mosaic_until
 
@@ -116,21 +123,25 @@ class TrainingImages(TorchDataset):
 
 
 class _Source:
-    """The images of a data set, some of them kept decoded."""
+    """The images of a data set, up to `keep_bytes` of them kept decoded."""
 
-    def __init__(self, dataset: Dataset, size: int) -> None:
+    def __init__(self, dataset: Dataset, size: int, keep_bytes: int) -> None:
         self.samples, self.size = dataset.samples, size
+        self._labels: dict[int, Labels] = {}
         self._kept: dict[tuple[int, int], np.ndarray] = {}
-        self._kept_bytes = 0
+        self._kept_bytes, self._keep_bytes = 0, keep_bytes
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def labels(self, index: int) -> Labels:
-        sample = self.samples[index]
-        rows, columns = resized_shape(sample, self.size)
-        scale = np.array([columns / sample.width, rows / sample.height] * 2, dtype=np.float32)
-        return Labels(rows, columns, sample.boxes * scale, sample.classes)
+        labels = self._labels.get(index)
+        if labels is None:
+            sample = self.samples[index]
+            rows, columns = resized_shape(sample, self.size)
+            scale = np.array([columns / sample.width, rows / sample.height] * 2, dtype=np.float32)
+            labels = self._labels[index] = Labels(rows, columns, sample.boxes * scale, sample.classes)
+        return labels
 
     def pixels(self, index: int, scale: float) -> np.ndarray:
         sample, at_least = self.samples[index], scale * self.size
@@ -138,7 +149,7 @@ class _Source:
         image = self._kept.get((index, reduction))
         if image is None:
             image = decode(sample, at_least)
-            if self._kept_bytes + image.nbytes <= _CACHE_BYTES:
+            if self._kept_bytes + image.nbytes <= self._keep_bytes:
                 self._kept[index, reduction] = image
                 self._kept_bytes += image.nbytes
         return image
@@ -183,11 +194,17 @@ def training_loader(
         TrainingImages(dataset, data.image_size, data.augment, seed, epochs * (1 - data.augment.close_mosaic)),
         batch_sampler=sampler,
         num_workers=processes,
+        worker_init_fn=_begin_process,
         collate_fn=collate,
         persistent_workers=processes > 0,
         pin_memory=torch.cuda.is_available(),
     )
     return loader, sampler
+
+
+def _begin_process(number: int) -> None:
+    keep_freed_memory()
+    cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)

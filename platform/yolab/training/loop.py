@@ -25,13 +25,13 @@ from yolab.evaluation.detect import detect
 from yolab.evaluation.metrics import score
 from yolab.experiment import Experiment
 from yolab.losses import detection_loss, scaled_gains
+from yolab.memory import keep_freed_memory
 from yolab.models import weights
 from yolab.models.detector import Detector
 from yolab.models.weights import Description
 from yolab.training import anchors, checkpoint
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
-from yolab.training.memory import keep_freed_memory
 from yolab.training.optimiser import Schedule, clip, drive, make_optimiser, schedule
 from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter

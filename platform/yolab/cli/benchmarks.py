@@ -1,0 +1,200 @@
+"""What `yolab bench` measures: each benchmark returns rows with a `case` and its least seconds, or images a second."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from yolab.assignment import policies
+from yolab.assignment.candidates import Targets
+from yolab.data import coco
+from yolab.data.coco import Dataset, Sample
+from yolab.data.loader import TrainingImages
+from yolab.evaluation import metrics
+from yolab.evaluation.detect import ImageDetections, suppress
+from yolab.evaluation.latency import seconds_an_image
+from yolab.experiment import Assigner, Model, build
+from yolab.losses import detection_loss
+from yolab.memory import keep_freed_memory
+from yolab.models import onnx_file, zoo
+from yolab.models.blueprint import check_size
+from yolab.models.fold import fold
+from yolab.models.weights import Description
+from yolab.training.ema import Ema
+from yolab.training.optimiser import make_optimiser
+from yolab.training.precision import Precision
+
+Rows = list[dict[str, Any]]
+_CLASSES = tuple(f"class {number}" for number in range(80))
+
+
+def assignment() -> Rows:
+    """The assigner on a whole batch: 32 × 30 objects for one head, 16 × 30 for both heads of a 1280 model, at 640."""
+    keep_freed_memory()
+    rows = []
+    for model, images, assigner in (
+        ("yolov7-tiny", 32, Assigner(policy="lead")),
+        ("yolov7-w6", 16, Assigner(policy="coarse_to_fine", top_k=20)),
+    ):
+        anchors = torch.tensor(zoo.find(model).anchors)
+        strides = (8, 16, 32, 64)[: len(anchors)]
+        heads = 2 if assigner.needs_auxiliary else 1
+        # in the memory layout that a head over channels-last features gives
+        levels = [torch.randn(images, 640 // s, 640 // s, 3, 85).permute(0, 3, 1, 2, 4) for s in strides * heads]
+        lead, auxiliary = levels[: len(strides)], levels[len(strides) :]
+        targets = _targets(images, 30, 640)
+        assign = lambda: policies.assign(lead, auxiliary, targets, anchors, strides, assigner)  # noqa: B023, E731
+        rows.append({"case": f"{model}, {assigner.policy}, {images} × 30 objects", "seconds": _least(assign, 10)})
+    return rows
+
+
+def step() -> Rows:
+    """A training step of yolov7-tiny on 8 images of 320 px: forward, loss, backward, optimiser, EMA."""
+    keep_freed_memory()
+    recipe = build({"name": "bench", "recipe": {"preset": "tiny"}}, {}, "bench").recipe
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = []
+    for wanted in ("fp32", "auto"):
+        precision = Precision.of(wanted, device)
+        model = Description(Model(name="yolov7-tiny"), _CLASSES, 320).build()
+        model = model.to(memory_format=torch.channels_last).to(device).train()
+        optimiser, ema, scaler = make_optimiser(model, recipe, 1), Ema(model, 0.9999, 2000), precision.scaler()
+        images = torch.rand(8, 3, 320, 320, device=device).to(memory_format=torch.channels_last)
+        anchors, targets = model.anchors.cpu(), _targets(8, 7, 320)
+
+        def train_once() -> None:
+            with precision.autocast():  # noqa: B023
+                levels = model(images)  # noqa: B023
+            loss, _ = detection_loss(levels, targets, anchors, model.strides, Assigner(), recipe.loss)  # noqa: B023
+            scaler.scale(loss).backward()  # noqa: B023
+            scaler.step(optimiser)  # noqa: B023
+            scaler.update()  # noqa: B023
+            optimiser.zero_grad()  # noqa: B023
+            ema.update(model)  # noqa: B023
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        rows.append({"case": f"{wanted} ({precision.name}), {device.type}", "seconds": _least(train_once, 5)})
+    return rows
+
+
+def loader(data: Path, split: str) -> Rows:
+    """Training images with mosaic, mixup and affine, one after the other, at 640 and 320 px: each first decoded anew,
+    then from the decoded ones that a process keeps (up to 1 GiB)."""
+    keep_freed_memory()
+    dataset = coco.load(data, split)
+    augment = build({"name": "bench"}, {}, "bench").data.augment
+    rows = []
+    for size in (640, 320):
+        images = TrainingImages(dataset, size, augment, seed=0)
+        for index in range(8):
+            images[1, index % len(dataset.samples), 0]
+        anew = TrainingImages(dataset, size, augment, seed=0, keep_bytes=0)
+        for case, each in (("decoded anew", anew), ("kept", images)):
+            if each is images:
+                for index in range(len(dataset.samples)):
+                    for scale in (0.1, 0.2, 0.4, 1.0):
+                        each.source.pixels(index, scale)
+            started, count = time.perf_counter(), 128
+            for index in range(count):
+                each[1, index % len(dataset.samples), 0]
+            speed = count / (time.perf_counter() - started)
+            rows.append({"case": f"{size} px, {case}", "images_per_second": speed})
+    return rows
+
+
+def nms() -> Rows:
+    """Suppression of 8 crowded images: 25200 predictions each, confidence 0.001, 30 000 kept before."""
+    torch.manual_seed(0)
+    decoded = torch.rand(8, 25200, 85)
+    decoded[..., :2] *= 640
+    decoded[..., 2:4] *= 200
+    decoded[..., 4] **= 6
+    decoded[..., 5:] **= 8
+    return [{"case": "8 × 25200", "seconds": _least(lambda: suppress(decoded, 0.001, 0.65), 3)}]
+
+
+def coco_metrics() -> Rows:
+    """COCO's metrics of 22 500 detections in 75 images, of 80 classes, and pycocotools' time where it is installed."""
+    dataset, detections = _crowded(75, 300)
+    rows = [{"case": "yolab", "seconds": _least(lambda: metrics.score(dataset, detections), 3)}]
+    try:
+        from pycocotools import coco as peer
+        from pycocotools import cocoeval
+    except ImportError:
+        return rows
+    results = metrics.to_coco(dataset, detections)
+
+    def theirs() -> None:
+        truth = peer.COCO()
+        truth.dataset = dataset.ground_truth() | {"info": {}}
+        truth.createIndex()
+        evaluation = cocoeval.COCOeval(truth, truth.loadRes([dict(row) for row in results]), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+
+    return [*rows, {"case": "pycocotools", "seconds": _least(theirs, 3)}]
+
+
+def inference(name: str, sizes: list[int]) -> Rows:
+    """A folded model on one image, without suppression, by torch and by onnxruntime."""
+    about = Description(Model(name=name), _CLASSES, 640)
+    trained = about.build()
+    folded = fold(trained)
+    for size in sizes:
+        check_size("--size", size, name, max(folded.strides))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.onnx"
+        onnx_file.export(trained, about, file, {}, nms=False)
+        models: dict[str, Any] = {"torch": folded, "onnxruntime": onnx_file.OnnxDetector(file)}
+        return [
+            {"case": f"{name}, {size} px, {runtime}", "seconds": seconds_an_image(each, size)}
+            for size in sizes
+            for runtime, each in models.items()
+        ]
+
+
+def _targets(images: int, objects: int, size: int) -> Targets:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.rand(images, objects, 2, generator=generator) * 0.8 + 0.1
+    sides = torch.rand(images, objects, 2, generator=generator) * 0.3 + 0.03
+    classes = torch.randint(0, 80, (images, objects), generator=generator)
+    return Targets(torch.cat([centres, sides], 2) * size, classes, torch.ones(images, objects, dtype=torch.bool))
+
+
+def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
+    """Return a data set without files, and detections of which a tenth are near its objects."""
+    random = np.random.default_rng(0)
+    samples, detections = [], []
+    truth: list[dict[str, Any]] = []
+    for image_id in range(1, images + 1):
+        low = random.uniform(0, 400, (found, 2))
+        boxes = np.concatenate([low, low + random.uniform(10, 200, (found, 2))], 1).astype(np.float32)
+        classes = random.integers(0, 80, found)
+        own = slice(0, found // 10)
+        samples.append(Sample(Path(), image_id, 640, 640, boxes[own], classes[own]))
+        for box, label in zip(boxes[own].astype(float), classes[own]):
+            sides = [*box[:2], *(box[2:] - box[:2])]
+            described = {"id": len(truth) + 1, "image_id": image_id, "category_id": int(label) + 1}
+            truth.append({**described, "bbox": sides, "area": sides[2] * sides[3], "iscrowd": 0})
+        moved = torch.from_numpy(boxes + random.normal(0, 5, boxes.shape).astype(np.float32))
+        scores = torch.from_numpy(np.sort(random.random(found).astype(np.float32))[::-1].copy())
+        detections.append(ImageDetections(image_id, moved, scores, torch.from_numpy(classes)))
+    ids = tuple(range(1, 81))
+    return Dataset(Path(), "bench", Path(), tuple(samples), ids, _CLASSES, tuple(truth), {}), detections
+
+
+def _least(work: Callable[[], object], repeats: int) -> float:
+    """Return the least seconds of several turns after one to warm up."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
