@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests import tiny_set
 from yolab.experiment import build
@@ -68,7 +70,7 @@ def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(
     assert len(_repeated_epochs(tmp_path)) <= 1
 
 
-def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_from_it(small_set, tmp_path):
+def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_the_bit(small_set, tmp_path):
     epochs = 12
     arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -84,7 +86,10 @@ def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_from_
     (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", name="tiny")
     assert run["status"] == "KILLED"
 
-    result_of(tmp_path, [*arguments, "--resume"])
+    resumed = result_of(tmp_path, [*arguments, "--resume"])
+    undisturbed = result_of(tmp_path, [*arguments, "name=undisturbed"])
+    ours, theirs = (load_file(tmp_path / done["weights"]) for done in (resumed, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert [epoch for epoch, _ in history(tmp_path, "tiny", "loss")] == list(range(1, epochs + 1))
     assert len(_repeated_epochs(tmp_path)) <= 1
 

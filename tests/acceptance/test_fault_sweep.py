@@ -11,12 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests import tiny_set
 from yolab.cluster.sweep import read_events, rows
 from yolab.experiment import build
 from yolab.tracking.runs import client, list_runs
+from yolab.training.loop import train
+from yolab.training.reporter import FolderReporter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -83,11 +87,27 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     after = Counter(event["trial"] for event in read_events(folder))
     assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
     assert_whole(folder, uri)
+    assert_equal_to_a_plain_run(next(row for row in rows(folder) if row["trial"] not in ended), tmp_path)
 
     again = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
     assert Counter(event["trial"] for event in read_events(folder)) == after
     assert_whole(folder, uri)
+
+
+def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
+    """The weights of a trial that was killed and resumed, against those of a run that never stopped, to the bit."""
+    undisturbed = folder / "undisturbed"
+    undisturbed.mkdir()
+    described = yaml.safe_load((folder / "experiment.yaml").read_text())
+    reporter = FolderReporter(undisturbed)
+    reporter.report = lambda epoch, metrics, checkpoint: (  # type: ignore[method-assign]
+        FolderReporter.report(reporter, epoch, metrics, checkpoint),
+        setattr(reporter, "stop_requested", epoch == trial["epoch"]),
+    )
+    train(build(described, trial["point"], "test"), reporter)
+    ours, theirs = load_file(trial["weights"]), load_file(undisturbed / "checkpoint" / "weights.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -86,6 +86,35 @@ def version(
             console.print(f"Not pinned: `yolab data version {folder} --pin` does it.", markup=False, soft_wrap=True)
 
 
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="In YOLO's, Pascal VOC's or COCO's layout.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")],
+    layout: Annotated[
+        str | None, typer.Option("--format", help="yolo, voc or coco; default: what it looks like.")
+    ] = None,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Write a data set from elsewhere as a folder in COCO layout.
+
+    Example: yolab data import ~/datasets/signs data/signs
+    """
+    from yolab.data.formats import FORMATS, import_data
+
+    if layout not in (None, *FORMATS):
+        raise UsageError(f"--format can't be {layout!r}: take one of {', '.join(FORMATS)}.")
+    with progress_bar("Importing") as bar:
+        task = bar.add_task("", total=None)
+        written = import_data(source, folder, layout, lambda done, total: bar.update(task, completed=done, total=total))
+    if as_json:
+        counts = {split: {"images": i, "objects": o} for split, (i, o) in written.splits.items()}
+        print_json({"folder": str(folder), "classes": list(written.names), "splits": counts})
+    else:
+        rows = [[split, images, objects] for split, (images, objects) in written.splits.items()]
+        print_table(f"{folder}, {len(written.names)} classes", ["split", "images", "objects"], rows)
+        console.print(f"Check it: yolab data verify {folder}", markup=False, soft_wrap=True)
+
+
 @app.command()
 def show(
     experiment: Annotated[Path, typer.Argument(help="The experiment file.")],

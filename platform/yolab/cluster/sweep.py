@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ SUCCEEDED = ("finished", "stopped early")
 ENDED = (*SUCCEEDED, "failed")
 _TUNE = "tune"
 _POINT = "point"
+_CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
     trainable = tune.with_resources(functools.partial(_trial, sweep=sweep), _resources_of_trial(sweep))
     path = sweep.folder.resolve() / _TUNE
     if tune.Tuner.can_restore(str(path)):
+        _replace_missing_checkpoints(path)
         tuner = tune.Tuner.restore(str(path), trainable=trainable, resume_unfinished=True, restart_errored=True)
     else:
         compute = experiment.compute
@@ -122,6 +125,16 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
     results = tuner.fit()
     if len(results) and results.num_errors == len(results):
         raise YolabError(f"Every trial of {sweep.name} failed; the first: {results.errors[0]}")
+
+
+def _replace_missing_checkpoints(path: Path) -> None:
+    """Put the next checkpoint of a trial where an earlier one was. Tune removes that before it has noted the next, so
+    when its driver is killed in between it would look for it, in vain."""
+    for trial in path.iterdir():
+        for first in sorted(trial.glob("checkpoint_*"))[:1]:
+            number = int(first.name.split("_")[1])
+            for missing in range(max(0, number - _CHECKPOINTS_BEHIND), number):
+                shutil.copytree(first, trial / f"checkpoint_{missing:06d}")
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
