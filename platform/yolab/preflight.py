@@ -56,7 +56,7 @@ def clear(
 
     Raises UsageError that says what, where and what to do.
     """
-    _check_model(experiment)
+    check_model(experiment)
     _check_batch(experiment)
     if capacity is not None:
         _check_room(experiment, capacity)
@@ -129,7 +129,8 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
     return hashlib.sha256(path.read_bytes()).hexdigest(), told
 
 
-def _check_model(experiment: Experiment) -> None:
+def check_model(experiment: Experiment) -> None:
+    """Raise UsageError if the model can't be built, trained by the policy, or take images of that size."""
     blueprint, policy = blueprint_of(experiment.model), experiment.assigner.policy
     if experiment.assigner.needs_auxiliary and not blueprint.auxiliary:
         raise UsageError(

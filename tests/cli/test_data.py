@@ -2,9 +2,13 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
+import yaml
 
+from tests import tiny_set
 from tests.cli.conftest import Yolab
+from yolab.experiment import build
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +116,23 @@ def test_a_folder_that_only_holds_data_sets_has_a_pin_but_no_content_digest(yola
     described = yolab("data", "version", above, "--pin", "--json").json()
     assert described["nfiles"] == 2
     assert described["content_digest"] is None
+
+
+def test_show_saves_a_sheet_of_augmented_images(yolab, tmp_path):
+    root = tiny_set.write(tmp_path / "set", {"train2017": 6, "val2017": 2})
+    described = build({}, tiny_set.experiment(root), "test").model_dump()
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(described))
+    answer = yolab("data", "show", tmp_path / "tiny.yaml", "--most", "5", "--output", tmp_path / "out" / "sheet.png")
+    assert answer.code == 0, answer.err
+    assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape == (2 * 480, 4 * 480, 3)
+
+
+def test_import_says_what_it_wrote_and_refuses_what_it_can_not_read(yolab, tmp_path):
+    root = tiny_set.write(tmp_path / "set", {"train2017": 3, "val2017": 2})
+    answer = yolab("data", "import", root, tmp_path / "new", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json()["splits"]["train2017"] == {"images": 3, "objects": 6}
+    again = yolab("data", "import", root, tmp_path / "new")
+    assert (again.code, "is there already" in again.err) == (2, True)
+    odd = yolab("data", "import", root, tmp_path / "other", "--format", "pickle")
+    assert (odd.code, "take one of yolo, voc, coco" in odd.err) == (2, True)

@@ -147,6 +147,9 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
         ("compute.workers=4096", "lower one of them, or connect a larger cluster"),
         ("model.name=yolov77", "Did you mean yolov7"),
         ("data.path=nowhere", "nowhere"),
+        ("assigner.policy=coarse_to_fine", "has no auxiliary head"),
+        ("recipe.freeze=[stages]", "Did you mean stage"),
+        ("data.classes=[cow=ox]", "has no class 'cow'"),
         ("recipe.batch", "write key.path=value"),
     ],
 )

@@ -22,7 +22,7 @@ from yolab.training.optimiser import clip, make_optimiser
 from yolab.training.precision import Precision
 from yolab.training.reporter import FolderReporter
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 GPU = torch.device("cuda")
 
 

@@ -32,6 +32,7 @@ def sweep(
 
     Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/compound_scaling.yaml --name bccd-scaling
     """
+    from yolab import preflight
     from yolab.cli.train import cleared_experiment
     from yolab.cluster import spaces
     from yolab.cluster import sweep as search
@@ -44,6 +45,8 @@ def sweep(
     cleared = cleared_experiment(experiment, overrides or [], room)
     domains = spaces.read(space, cleared.experiment)
     points = tuple(spaces.draw(domains, trials, cleared.experiment.seed))
+    for point in points:
+        preflight.check_model(spaces.at(cleared.experiment, point))
     name = name or cleared.experiment.name
     if not re.fullmatch(NAME, name):
         raise UsageError(f"--name can't be {name!r}: take letters, digits, dots, dashes and underscores.")
