@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from yolab.data import augment
@@ -82,6 +82,9 @@ def test_repeated_samples_come_as_often_as_they_should_over_epochs_and_differ_wi
 
 
 def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)  # starts OpenCV's threads, which a fork loses
+
     def batches(processes):
         loader, _ = training_loader(dataset, TINY, 1, 5, 7, processes)
         return list(loader)
@@ -91,18 +94,20 @@ def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
         assert torch.equal(targets.boxes, other_targets.boxes)
 
 
-def bright_boxes(image: np.ndarray) -> np.ndarray:
-    """The boxes around what is bright, x1 y1 x2 y2."""
+def bright_boxes(image: np.ndarray, least_filled: float = 0.0) -> np.ndarray:
+    """The boxes around what is bright, x1 y1 x2 y2, and fills so much of its box."""
     _, _, found, _ = cv2.connectedComponentsWithStats((image.max(2) > 184).astype(np.uint8))
-    left, top, width, height = found[1:, :4].T
-    return np.stack([left, top, left + width, top + height], 1)
+    left, top, width, height, pixels = found[1:].T
+    boxes = np.stack([left, top, left + width, top + height], 1)
+    return boxes[pixels > least_filled * width * height]
 
 
 def is_whole(box: np.ndarray, size: int) -> bool:
     return box.min() > 1 and box.max() < size - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
+@example(seed=60, mosaic=0.5, scale=0.0, translate=0.0, rotate=0.0, shear=0.0, perspective=0.0)
 @given(
     seed=st.integers(0, 10**6),
     mosaic=st.sampled_from([0.0, 0.5, 1.0]),
@@ -118,7 +123,7 @@ def test_boxes_are_exact_under_every_transform(dataset, seed, mosaic, **ranges):
     augment = PLAIN.model_copy(update={"mosaic": mosaic, "mosaic9": 0.5, "flip": 0.5, "vertical_flip": 0.5, **ranges})
     size = 128
     result = augmented(seed % 12, source_of(dataset, size), size, augment, np.random.default_rng(seed))
-    truth = bright_boxes(result.image)
+    truth = bright_boxes(result.image, least_filled=0.35)  # less is a strip of an object, too little to be labelled
     for box in result.boxes[[is_whole(box, size) for box in result.boxes]]:
         inner = result.image[round(box[1]) : round(box[3]), round(box[0]) : round(box[2])]
         if min(inner.shape[:2]) < 6:
@@ -128,7 +133,7 @@ def test_boxes_are_exact_under_every_transform(dataset, seed, mosaic, **ranges):
         assert around[:2].max() <= 2.5
         assert (np.array(inner.shape[1::-1]) - around[2:]).max() <= 2.5
     for left, top, right, bottom in truth:
-        if min(right - left, bottom - top) > 6 and is_whole(np.array([left, top, right, bottom]), size):
+        if min(right - left, bottom - top) > 8 and is_whole(np.array([left, top, right, bottom]), size):
             low = result.boxes[:, :2] - 2.5 <= (left, top)
             high = result.boxes[:, 2:] + 2.5 >= (right, bottom)
             assert (low.all(1) & high.all(1)).any()
@@ -165,12 +170,13 @@ def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_al
     sample = Sample(path, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     source = source_of(Dataset(tmp_path, "train", Path(), (sample,), (1,), ("a",), (), {}), 320)
     asked = []
+    whole = augment.Place(0, 0, (0, 0, 320, 320))
     pixels = source.pixels
     source.pixels = lambda index, scale: asked.append((scale, pixels(index, scale).shape[1])) or pixels(index, scale)
     for scale, width in ((0.2, 80), (0.5, 160), (0.6, 320), (1.0, 320), (1.5, 640)):
-        augment.draw(source, [0], [(0, 0)], 320, 320, np.diag([scale, scale, 1.0]))
+        augment.draw(source, [0], [whole], 320, np.diag([scale, scale, 1.0]))
         assert asked.pop() == (pytest.approx(scale), width)
-    augment.draw(source, [0], [(0, 0)], 320, 320, np.array([[1.0, 0, 400], [0, 1, 0], [0, 0, 1]]))
+    augment.draw(source, [0], [whole], 320, np.array([[1.0, 0, 400], [0, 1, 0], [0, 0, 1]]))
     assert not asked
 
 

@@ -11,7 +11,7 @@ sample).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -19,8 +19,16 @@ import numpy as np
 from yolab.experiment import Augment
 
 GREY = 114
-Corner = tuple[int, int]  # left, top
+_LEAST_SHARE = 0.1  # of an object's area; where less is left, it is no longer one
 Part = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+class Place(NamedTuple):
+    """Where an image lies on a canvas, and the cell of the canvas beyond which it isn't seen, in pixels."""
+
+    left: int
+    top: int
+    cell: Part
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,8 @@ def augmented(index: int, source: Source, size: int, augment: Augment, random: n
             result = mixup(result, other, random.beta(8, 8))
     else:
         labels = source.labels(index)
-        middle = (size - labels.columns) // 2, (size - labels.rows) // 2
-        result = draw(source, [index], [middle], size, size, random_matrix(size, size, augment, random))
+        middle = Place((size - labels.columns) // 2, (size - labels.rows) // 2, (0, 0, size, size))
+        result = draw(source, [index], [middle], size, random_matrix(size, size, augment, random))
     image = shift_colours(result.image, augment, random)
     result = LabelledImage(image, result.boxes, result.classes)
     if random.random() < augment.flip:
@@ -74,33 +82,41 @@ def _mosaic(index: int, source: Source, size: int, augment: Augment, random: np.
     nine = random.random() < augment.mosaic9
     indices = [index, *(int(other) for other in random.integers(len(source), size=8 if nine else 3))]
     place = mosaic9 if nine else mosaic4
-    corners = place([source.labels(i) for i in indices], size, random)
-    return draw(source, indices, corners, 2 * size, size, random_matrix(2 * size, size, augment, random))
+    places = place([source.labels(i) for i in indices], size, random)
+    return draw(source, indices, places, size, random_matrix(2 * size, size, augment, random))
 
 
-def mosaic4(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Corner]:
+def mosaic4(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Place]:
     """Return where four images lie around a random centre of a canvas of twice `size`."""
     centre_x, centre_y = (int(c) for c in random.uniform(size / 2, 3 * size / 2, 2))
+    canvas = (0, 0, 2 * size, 2 * size)
     return [
-        (centre_x if place % 2 else centre_x - tile.columns, centre_y if place > 1 else centre_y - tile.rows)
+        Place(
+            centre_x if place % 2 else centre_x - tile.columns, centre_y if place > 1 else centre_y - tile.rows, canvas
+        )
         for place, tile in enumerate(tiles)
     ]
 
 
-def mosaic9(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Corner]:
+def mosaic9(tiles: Sequence[Labels], size: int, random: np.random.Generator) -> list[Place]:
     """Return where nine images lie, the first in the middle and the others around it, in a random crop of twice `size`
-    out of a canvas of three times `size`."""
-    left, top = size, size
-    right, bottom = left + tiles[0].columns, top + tiles[0].rows
+    out of a canvas of three times `size`. One that is wider or higher than the middle is cut where its neighbour
+    begins, so that none hides another's objects."""
     offset_x, offset_y = (int(o) for o in random.uniform(0, size, 2))
-    corners = [(left, top)]
-    # clockwise from above the middle: above, above right, right, below right, below, below left, left, above left
-    placed = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
-    for tile, (horizontal, vertical) in zip(tiles[1:], placed):
-        x = {-1: left - tile.columns, 0: left, 1: right}[horizontal]
-        y = {-1: top - tile.rows, 0: top, 1: bottom}[vertical]
-        corners.append((x, y))
-    return [(x - offset_x, y - offset_y) for x, y in corners]
+    left, top = size - offset_x, size - offset_y
+    right, bottom = left + tiles[0].columns, top + tiles[0].rows
+    columns = {-1: (0, left), 0: (left, right), 1: (right, 2 * size)}
+    rows = {-1: (0, top), 0: (top, bottom), 1: (bottom, 2 * size)}
+    places = []
+    # the middle, then clockwise from above it
+    around = ((0, 0), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
+    for tile, (horizontal, vertical) in zip(tiles, around):
+        (x, x_end), (y, y_end) = columns[horizontal], rows[vertical]
+        cell = max(0, x), max(0, y), min(2 * size, x_end), min(2 * size, y_end)
+        places.append(
+            Place(x_end - tile.columns if horizontal < 0 else x, y_end - tile.rows if vertical < 0 else y, cell)
+        )
+    return places
 
 
 def random_matrix(canvas: int, size: int, augment: Augment, random: np.random.Generator) -> np.ndarray:
@@ -119,20 +135,22 @@ def random_matrix(canvas: int, size: int, augment: Augment, random: np.random.Ge
 
 
 def draw(
-    source: Source, indices: Sequence[int], corners: Sequence[Corner], canvas: int, size: int, matrix: np.ndarray
+    source: Source, indices: Sequence[int], places: Sequence[Place], size: int, matrix: np.ndarray
 ) -> LabelledImage:
-    """Return a `size`×`size` image of what lies on a grey square canvas, seen through `matrix`, and its objects."""
+    """Return a `size`×`size` image of what lies on a grey canvas, seen through `matrix`, and its objects."""
     image = np.full((size, size, 3), GREY, dtype=np.uint8)
     boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
     upright = not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])
-    for index, (x, y) in zip(indices, corners):
+    for index, (x, y, (left, top, right, bottom)) in zip(indices, places):
         labels = source.labels(index)
-        part = max(-x, 0), max(-y, 0), min(labels.columns, canvas - x), min(labels.rows, canvas - y)
+        part = max(left - x, 0), max(top - y, 0), min(labels.columns, right - x), min(labels.rows, bottom - y)
         if part[0] < part[2] and part[1] < part[3]:
             draw_part = _resize_part if upright else _warp_part
             used = draw_part(image, source, index, labels, part, matrix @ _shift(x, y))
-            boxes.append(_bounds(labels.boxes, part, used))
-            classes.append(labels.classes)
+            cut = np.clip(labels.boxes, part[:2] * 2, part[2:] * 2)
+            left_over = _area(cut) > _LEAST_SHARE * _area(labels.boxes)
+            boxes.append(_bounds(cut[left_over], used))
+            classes.append(labels.classes[left_over])
     return _without_remnants(LabelledImage(image, np.concatenate(boxes), np.concatenate(classes)), size)
 
 
@@ -202,12 +220,15 @@ def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def _bounds(boxes: np.ndarray, part: Part, matrix: np.ndarray) -> np.ndarray:
-    """Return the upright boxes around boxes, cut to a part of their image, seen through a matrix."""
-    cut = np.clip(boxes, part[:2] * 2, part[2:] * 2)
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+
+
+def _bounds(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the upright boxes around boxes seen through a matrix."""
     if not matrix[0, 1] and not matrix[1, 0] and not matrix[2, :2].any():
-        return (cut * matrix.diagonal()[[0, 1, 0, 1]] + matrix[[0, 1, 0, 1], 2]).astype(np.float32)
-    corners = _moved(cut[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64), matrix)
+        return (boxes * matrix.diagonal()[[0, 1, 0, 1]] + matrix[[0, 1, 0, 1], 2]).astype(np.float32)
+    corners = _moved(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64), matrix)
     return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
 
 
@@ -224,9 +245,8 @@ def _without_remnants(sample: LabelledImage, size: int) -> LabelledImage:
     a tenth of the area."""
     boxes = sample.boxes.clip(0, size)
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    before = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(1)
     aspect = np.maximum(width / (height + 1e-9), height / (width + 1e-9))
-    kept = (width > 2) & (height > 2) & (aspect < 20) & (width * height > 0.1 * before)
+    kept = (width > 2) & (height > 2) & (aspect < 20) & (width * height > _LEAST_SHARE * _area(sample.boxes))
     return LabelledImage(sample.image, boxes[kept], sample.classes[kept])
 
 

@@ -188,6 +188,7 @@ def training_loader(
     workers: int = 1,
 ) -> tuple[DataLoader, EpochBatches]:
     """Return the loader of (images, Targets) and its sampler, whose `epoch` the caller sets before each epoch."""
+    _prepare_fork(processes)
     repeats = repeat_factors(dataset, data.repeat_threshold)
     sampler = EpochBatches(repeats, batch, seed, rank, workers)
     loader: DataLoader = DataLoader(
@@ -202,9 +203,14 @@ def training_loader(
     return loader, sampler
 
 
+def _prepare_fork(processes: int) -> None:
+    """OpenCV's threads don't survive a fork: a loader process that inherits their pool would wait for them forever."""
+    if processes:
+        cv2.setNumThreads(1)
+
+
 def _begin_process(number: int) -> None:
     keep_freed_memory()
-    cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,7 @@ class EvaluationBatches(TorchDataset):
 
 def evaluation_loader(samples: list[Sample], size: int, batch: int, stride: int, processes: int) -> DataLoader:
     """Return the loader of EvaluationBatch; each item is a batch already."""
+    _prepare_fork(processes)
     return DataLoader(
         EvaluationBatches(samples, size, batch, stride),
         batch_size=None,

@@ -1,6 +1,6 @@
 """The state of a run, in memory and on disk: everything that a resumed run needs to equal an undisturbed one."""
 
-import copy
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from yolab.training.ema import Ema
 
 WEIGHTS = "weights.safetensors"  # the EMA: the model that the run delivers
 _TRAINED = "trained.safetensors"
-_OPTIMISER = "optimiser.pt"
+_REST = "optimiser.pt"
 _SCORES = "scores.json"
 
 
@@ -36,27 +36,26 @@ class State:
 
     def copied(self) -> "Snapshot":
         """Return a copy in the host's memory, which training leaves alone."""
-        numbers = {
-            "epoch": self.epoch,
-            "ema_updates": self.ema.updates,
-            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
-            "scaler": self.scaler.state_dict(),
-        }
-        return Snapshot(_on_host(self.ema.model), _on_host(self.model), numbers)
+        rest = io.BytesIO()
+        state = {"epoch": self.epoch, "ema_updates": self.ema.updates, "scaler": self.scaler.state_dict()}
+        torch.save(state | {"optimiser": self.optimiser.state_dict()}, rest)
+        return Snapshot(_on_host(self.ema.model), _on_host(self.model), rest.getvalue())
 
 
 @dataclass(frozen=True)
 class Snapshot:
+    """The weights, and everything else as `torch.save` writes it."""
+
     ema: dict[str, torch.Tensor]
     trained: dict[str, torch.Tensor]
-    numbers: dict[str, object]
+    rest: bytes
 
 
 def save(folder: Path, snapshot: Snapshot, about: Description) -> None:
     """Write a state into an existing folder."""
     save_file(snapshot.ema, folder / WEIGHTS, metadata=weights.header(about))
     save_file(snapshot.trained, folder / _TRAINED)
-    torch.save(snapshot.numbers, folder / _OPTIMISER)
+    (folder / _REST).write_bytes(snapshot.rest)
 
 
 def save_scores(folder: Path, scores: list[float]) -> None:
@@ -68,10 +67,10 @@ def load(folder: Path, state: State) -> None:
     """Put a saved state into freshly built parts."""
     state.model.load_state_dict(load_file(folder / _TRAINED))
     state.ema.model.load_state_dict(load_file(folder / WEIGHTS))
-    numbers = torch.load(folder / _OPTIMISER, weights_only=True, map_location="cpu")
-    state.optimiser.load_state_dict(numbers["optimiser"])
-    state.scaler.load_state_dict(numbers["scaler"])
-    state.ema.updates, state.epoch = numbers["ema_updates"], numbers["epoch"]
+    rest = torch.load(folder / _REST, weights_only=True, map_location="cpu")
+    state.optimiser.load_state_dict(rest["optimiser"])
+    state.scaler.load_state_dict(rest["scaler"])
+    state.ema.updates, state.epoch = rest["ema_updates"], rest["epoch"]
     state.scores = json.loads((folder / _SCORES).read_text())
 
 

@@ -53,7 +53,7 @@ def train(
 ) -> dict[str, float]:
     """Train a detector and return the metrics of its last epoch, which are those of the EMA.
 
-    Goes on from the reporter's last checkpoint if there is one. `profile_steps` of the first epoch are traced, after
+    Goes on from the reporter's last checkpoint if there is one. So many steps of the first epoch are traced, after
     two to warm up. Raises UsageError for data that can't be used, YolabError if the loss stops being a number.
     """
     recipe, device = experiment.recipe, choose_device(workers)
@@ -94,9 +94,9 @@ def train(
     metrics: dict[str, float] = {}
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
         started = time.perf_counter()
-        first = epoch == state.epoch + 1
-        with _traced(profile_steps if first and workers.rank == 0 else 0, reporter) as step_done:
+        with _traced(profile_steps if workers.rank == 0 else 0, reporter) as step_done:
             metrics = run.epoch(epoch, reporter, step_done)
+        profile_steps = 0
         metrics["epoch_seconds"] = time.perf_counter() - started
         metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
         metrics["precision_bits"] = precision.bits
