@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from yolab.data import coco, combined, verify
+from yolab.data import combined, verify
 from yolab.data.digest import content_digest
 from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
@@ -70,8 +70,8 @@ def clear(
                 f"{report.summary()}\nRepair the data, or leave out what is faulty with data.on_error=skip."
             )
     sets = [combined.training_set(data), combined.validation_set(data)]
-    own = combined.with_classes(coco.load(root, data.train, data.on_error), data.classes)
-    scored = combined.with_classes(coco.load(root, data.val, data.on_error), data.classes)
+    alone = data.model_copy(update={"also": []})  # the other sets may well have other categories
+    own, scored = (combined.training_set(alone), combined.validation_set(alone)) if data.also else sets
     if (own.names, own.category_ids) != (scored.names, scored.category_ids):
         raise UsageError(f"The categories of {splits[0]} and {splits[1]} in {root} differ: both must list the same.")
     if len(sets[0].samples) < experiment.recipe.batch:

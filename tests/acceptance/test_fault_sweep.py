@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -95,17 +96,24 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     assert_whole(folder, uri)
 
 
+class StoppingReporter(FolderReporter):
+    """Ends a run after a given epoch, as early stopping does with a trial."""
+
+    def __init__(self, folder: Path, after: int) -> None:
+        super().__init__(folder)
+        self.after = after
+
+    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        super().report(epoch, metrics, checkpoint)
+        self.stop_requested = epoch == self.after
+
+
 def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
     """The weights of a trial that was killed and resumed, against those of a run that never stopped, to the bit."""
     undisturbed = folder / "undisturbed"
     undisturbed.mkdir()
     described = yaml.safe_load((folder / "experiment.yaml").read_text())
-    reporter = FolderReporter(undisturbed)
-    reporter.report = lambda epoch, metrics, checkpoint: (  # type: ignore[method-assign]
-        FolderReporter.report(reporter, epoch, metrics, checkpoint),
-        setattr(reporter, "stop_requested", epoch == trial["epoch"]),
-    )
-    train(build(described, trial["point"], "test"), reporter)
+    train(build(described, trial["point"], "test"), StoppingReporter(undisturbed, after=trial["epoch"]))
     ours, theirs = load_file(trial["weights"]), load_file(undisturbed / "checkpoint" / "weights.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

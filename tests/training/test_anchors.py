@@ -1,5 +1,7 @@
 """Anchors that fit the data."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def samples(width: float, height: float) -> list[Sample]:
     for number in range(40):
         sides = np.array([width, height]) * random.uniform(0.7, 1.4, 2)
         boxes = np.concatenate([np.zeros(2), sides]).astype(np.float32)[None]
-        found.append(Sample(None, number, 640, 480, boxes, np.zeros(1, np.int64)))  # type: ignore[arg-type]
+        found.append(Sample(Path(), number, 640, 480, boxes, np.zeros(1, np.int64)))
     return found
 
 

@@ -22,7 +22,12 @@ from yolab.experiment import Augment, Data
 from yolab.memory import keep_freed_memory
 
 _CACHE_BYTES = 1 << 30  # decoded images kept by a process
-_REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
 def decode(sample: Sample, at_least: float) -> np.ndarray:
@@ -30,12 +35,16 @@ def decode(sample: Sample, at_least: float) -> np.ndarray:
 
     Raises YolabError if it can't be decoded.
     """
-    long_side = max(sample.width, sample.height)
-    flag = next((flag for factor, flag in _REDUCED if long_side >= factor * at_least), cv2.IMREAD_COLOR)
+    flag = _FLAGS[_reduction(sample, at_least)]
     image = cv2.imread(str(sample.path), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise YolabError(f"Can't decode {sample.path}. `yolab data verify` finds all such images.")
     return image
+
+
+def _reduction(sample: Sample, at_least: float) -> int:
+    """Return by what its sides can be divided in decoding without the long one falling below `at_least` pixels."""
+    return next((factor for factor in (8, 4, 2) if max(sample.width, sample.height) >= factor * at_least), 1)
 
 
 def resized_shape(sample: Sample, size: int) -> tuple[int, int]:
@@ -145,7 +154,7 @@ class _Source:
 
     def pixels(self, index: int, scale: float) -> np.ndarray:
         sample, at_least = self.samples[index], scale * self.size
-        reduction = next((f for f, _ in _REDUCED if max(sample.width, sample.height) >= f * at_least), 1)
+        reduction = _reduction(sample, at_least)
         image = self._kept.get((index, reduction))
         if image is None:
             image = decode(sample, at_least)

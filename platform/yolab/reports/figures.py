@@ -16,9 +16,7 @@ _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay
 
 def save_detections(sample: Sample, found: ImageDetections, names: Sequence[str], target: Path) -> None:
     """Draw the detections of an image with class and score, and save the picture as `target` (PNG or JPEG)."""
-    texts = [f"{names[label]} {score:.2f}" for label, score in zip(found.classes.tolist(), found.scores.tolist())]
-    image = boxed(_image_of(sample), found.boxes.numpy(), found.classes.numpy(), texts, len(names))
-    cv2.imwrite(str(target), image)
+    cv2.imwrite(str(target), _with_detections(_image_of(sample), found, names))
 
 
 def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> None:
@@ -39,9 +37,13 @@ def there_and_found(sample: Sample, found: ImageDetections, names: Sequence[str]
     """Return an image twice, side by side: with the objects that are there, and with those that were found."""
     image = _image_of(sample)
     there = boxed(image, sample.boxes, sample.classes, [names[label] for label in sample.classes], len(names))
-    texts = [f"{names[label]} {score:.2f}" for label, score in zip(found.classes.tolist(), found.scores.tolist())]
-    seen = boxed(image, found.boxes.numpy(), found.classes.numpy(), texts, len(names))
+    seen = _with_detections(image, found, names)
     return np.concatenate([there, seen], 0 if image.shape[1] > image.shape[0] else 1)
+
+
+def _with_detections(image: np.ndarray, found: ImageDetections, names: Sequence[str]) -> np.ndarray:
+    texts = [f"{names[label]} {score:.2f}" for label, score in zip(found.classes.tolist(), found.scores.tolist())]
+    return boxed(image, found.boxes.numpy(), found.classes.numpy(), texts, len(names))
 
 
 def boxed(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str], classes: int) -> np.ndarray:
