@@ -59,7 +59,7 @@ def test_a_demo_set_that_is_not_whole_or_another_folder_is_refused(yolab: Yolab,
     shutil.copytree(drawn / "annotations", torn / "annotations")
     answer = yolab("data", "demo", torn)
     assert answer.code == 2
-    assert "delete it" in answer.err
+    assert "remove it" in answer.err
 
 
 def test_demo_draws_where_nothing_is(yolab: Yolab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +136,12 @@ def test_import_says_what_it_wrote_and_refuses_what_it_can_not_read(yolab, tmp_p
     assert (again.code, "is there already" in again.err) == (2, True)
     odd = yolab("data", "import", root, tmp_path / "other", "--format", "pickle")
     assert (odd.code, "take one of yolo, voc, coco" in odd.err) == (2, True)
+
+
+def test_pack_writes_shards_and_refuses_a_used_folder(yolab, tmp_path):
+    root = tiny_set.write(tmp_path / "set", {"train2017": 3, "val2017": 2})
+    answer = yolab("data", "pack", root, tmp_path / "packed", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json()["splits"]["train2017"] == {"images": 3, "shards": 1}
+    again = yolab("data", "pack", root, tmp_path / "packed")
+    assert (again.code, "is there already" in again.err) == (2, True)

@@ -78,7 +78,7 @@ def test_another_process_with_another_hash_seed_draws_the_same_bytes(demo_set: P
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "mine.txt").write_text("precious")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="is there already"):
         demo.draw(tmp_path / "demo")
     assert [path.name for path in tmp_path.rglob("*")] == ["demo", "mine.txt"]
 

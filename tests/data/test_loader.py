@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from yolab.data import augment
 from yolab.data.augment import GREY, LabelledImage, augmented
 from yolab.data.coco import Dataset, Sample
+from yolab.data.images import ImageFolder
 from yolab.data.loader import (
     EpochBatches,
     EvaluationBatches,
@@ -40,7 +41,9 @@ def dataset(tmp_path_factory) -> Dataset:
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), image)
         boxes = np.array([[left, top, left + 24, top + 30]], np.float32)
-        samples.append(Sample(path, number, width, height, boxes, np.array([number % 3])))
+        samples.append(
+            Sample(ImageFolder(path.parent), path.name, number, width, height, boxes, np.array([number % 3]))
+        )
     return Dataset(folder, "train", Path(), tuple(samples), (1, 2, 3), ("a", "b", "c"), (), {})
 
 
@@ -167,7 +170,9 @@ def test_flip_twice_is_the_image_itself(dataset, vertically):
 def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_all(tmp_path):
     path = tmp_path / "large.jpg"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
-    sample = Sample(path, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    sample = Sample(
+        ImageFolder(path.parent), path.name, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    )
     source = source_of(Dataset(tmp_path, "train", Path(), (sample,), (1,), ("a",), (), {}), 320)
     asked = []
     whole = augment.Place(0, 0, (0, 0, 320, 320))
@@ -190,7 +195,9 @@ def test_a_batch_without_any_object_collates():
 def test_large_images_are_decoded_at_reduced_scale_but_never_below_the_size_drawn(tmp_path):
     path = tmp_path / "large.jpg"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
-    sample = Sample(path, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    sample = Sample(
+        ImageFolder(path.parent), path.name, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    )
     for size in (640, 400, 320, 100, 64):
         assert max(read_image(sample, size).shape) == size
 

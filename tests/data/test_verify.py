@@ -160,9 +160,9 @@ def test_progress_counts_every_image(tiny: Tiny) -> None:
 def test_a_verified_data_set_is_not_decoded_again_until_a_file_changes(
     tiny: Tiny, settled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[Path] = []
+    decoded: list[int] = []
     decode = verification._decode
-    monkeypatch.setattr(verification, "_decode", lambda image: decoded.append(image.path) or decode(image))
+    monkeypatch.setattr(verification, "_decode", lambda image: decoded.append(image.described["id"]) or decode(image))
     first = verify(tiny.root)
     assert len(decoded) == 4
     assert verify(tiny.root) == first

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolab.data.coco import Dataset, Sample
+from yolab.data.images import ImageFolder
 from yolab.evaluation import confusion, kept
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.metrics import score, to_coco
@@ -26,7 +27,7 @@ def scored() -> tuple[Dataset, list[ImageDetections]]:
         low = random.uniform(0, 300, (count, 2))
         boxes = np.concatenate([low, low + random.uniform(8, 200, (count, 2))], 1).astype(np.float32)
         classes = random.integers(0, 3, count)
-        samples.append(Sample(Path(), image_id, 640, 640, boxes, classes))
+        samples.append(Sample(ImageFolder(Path()), "", image_id, 640, 640, boxes, classes))
         for box, label in zip(boxes, classes):
             sides = [*map(float, box[:2]), *map(float, box[2:] - box[:2])]
             area = sides[2] * sides[3]
@@ -79,10 +80,10 @@ def test_kept_detections_are_the_same_again(scored, tmp_path):
 
 def test_confusion_counts_what_was_found_as_what():
     objects = np.array([[0, 0, 10, 10], [50, 50, 70, 70], [100, 100, 120, 120]], np.float32)
-    sample = Sample(Path(), 1, 640, 640, objects, np.array([0, 1, 2]))
+    sample = Sample(ImageFolder(Path()), "", 1, 640, 640, objects, np.array([0, 1, 2]))
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 70, 71], [300, 300, 320, 320], [100, 100, 120, 120]])
     found = ImageDetections(1, boxes, torch.tensor([0.9, 0.8, 0.7, 0.2]), torch.tensor([0, 2, 1, 2]))
-    right = Sample(Path(), 2, 640, 640, objects[:1], np.array([0]))
+    right = Sample(ImageFolder(Path()), "", 2, 640, 640, objects[:1], np.array([0]))
     fine = ImageDetections(2, boxes[:1], torch.tensor([0.9]), torch.tensor([0]))
     counts = confusion.confusion([right, sample], [fine, found], 3)
     expected = np.zeros((4, 4), int)

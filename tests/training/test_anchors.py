@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from yolab.data.coco import Sample
+from yolab.data.images import ImageFolder
 from yolab.experiment import build
 from yolab.models.weights import Description
 from yolab.training import anchors
@@ -19,7 +20,7 @@ def samples(width: float, height: float) -> list[Sample]:
     for number in range(40):
         sides = np.array([width, height]) * random.uniform(0.7, 1.4, 2)
         boxes = np.concatenate([np.zeros(2), sides]).astype(np.float32)[None]
-        found.append(Sample(Path(), number, 640, 480, boxes, np.zeros(1, np.int64)))
+        found.append(Sample(ImageFolder(Path()), "", number, 640, 480, boxes, np.zeros(1, np.int64)))
     return found
 
 

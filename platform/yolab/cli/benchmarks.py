@@ -13,6 +13,7 @@ from yolab.assignment import policies
 from yolab.assignment.candidates import Targets
 from yolab.data import coco
 from yolab.data.coco import Dataset, Sample
+from yolab.data.images import ImageFolder
 from yolab.data.loader import TrainingImages
 from yolab.evaluation import metrics
 from yolab.evaluation.detect import ImageDetections, suppress
@@ -177,7 +178,7 @@ def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
         boxes = np.concatenate([low, low + random.uniform(10, 200, (found, 2))], 1).astype(np.float32)
         classes = random.integers(0, 80, found)
         own = slice(0, found // 10)
-        samples.append(Sample(Path(), image_id, 640, 640, boxes[own], classes[own]))
+        samples.append(Sample(ImageFolder(Path()), "", image_id, 640, 640, boxes[own], classes[own]))
         for box, label in zip(boxes[own].astype(float), classes[own]):
             sides = [*box[:2], *(box[2:] - box[:2])]
             described = {"id": len(truth) + 1, "image_id": image_id, "category_id": int(label) + 1}

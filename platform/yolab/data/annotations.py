@@ -7,13 +7,12 @@ with the first that applies.
 """
 
 import json
-import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from yolab.data.images import ImageFolder
 from yolab.errors import UsageError
 
 # COCO's boxes overhang by fractions of a pixel (rounding), those converted from Pascal VOC by up to a whole one (it
@@ -85,9 +84,10 @@ def check_annotations(root: Path, split: str, content: dict[str, list[Any]]) -> 
     sizes: dict[int, tuple[int, int]] = {}
     categories: set[int] = set()
     seen: set[int] = set()
+    folder = ImageFolder(root / split)
     found = [
         *_findings(split, "categories", content, lambda record: _category_fault(record, categories)),
-        *_findings(split, "images", content, lambda record: _image_fault(record, root / split, sizes)),
+        *_findings(split, "images", content, lambda record: _image_fault(record, folder, sizes)),
         *_findings(split, "annotations", content, lambda record: _annotation_fault(record, sizes, categories, seen)),
     ]
     return Checked(len(content["images"]), len(content["annotations"]), tuple(found))
@@ -128,7 +128,7 @@ def _category_fault(record: Any, categories: set[int]) -> _Fault:
     return None
 
 
-def _image_fault(record: Any, folder: Path, sizes: dict[int, tuple[int, int]]) -> _Fault:
+def _image_fault(record: Any, images: ImageFolder, sizes: dict[int, tuple[int, int]]) -> _Fault:
     identity, name = _value(record, "id", int), _value(record, "file_name", str)
     width, height = _value(record, "width", int) or 0, _value(record, "height", int) or 0
     if identity is None or not name or not (0 < width <= SIDE_LIMIT_PX and 0 < height <= SIDE_LIMIT_PX):
@@ -140,14 +140,14 @@ def _image_fault(record: Any, folder: Path, sizes: dict[int, tuple[int, int]]) -
     sizes[identity] = width, height
     # By name only: a link that leads out of the folder was put there by the owner of the data.
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return "leaves_folder", f"names a file outside the folder {folder.name}"
+        return "leaves_folder", f"names a file outside the folder {images.folder.name}"
     try:
-        status = os.stat(folder / name)
+        empty = images.size(name) == 0
+    except IsADirectoryError:
+        return "undecodable_image", "is not a file"
     except (OSError, ValueError):
-        return "missing_image", f"has no file in the folder {folder.name}"
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        return "undecodable_image", "is an empty file" if stat.S_ISREG(status.st_mode) else "is not a file"
-    return None
+        return "missing_image", f"has no file in the folder {images.folder.name}"
+    return ("undecodable_image", "is an empty file") if empty else None
 
 
 def _annotation_fault(record: Any, sizes: dict[int, tuple[int, int]], categories: set[int], seen: set[int]) -> _Fault:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from yolab.data.annotations import annotations_file, check_annotations, read_annotations
+from yolab.data.images import ImageFolder, decode
 from yolab.data.verify import check, report
 from yolab.errors import UsageError
 
@@ -19,12 +19,18 @@ from yolab.errors import UsageError
 class Sample:
     """One image and its objects, those marked as crowds left out."""
 
-    path: Path
+    images: ImageFolder
+    file_name: str
     image_id: int
     width: int
     height: int
     boxes: np.ndarray  # (objects, 4) float32, x1 y1 x2 y2 in pixels, within the image
     classes: np.ndarray  # (objects,) int64, 0..classes-1
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or was before it was packed."""
+        return self.images.folder / self.file_name
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,12 @@ def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail") -> 
     for annotation in truth:
         if not annotation["iscrowd"]:
             objects[annotation["image_id"]].append(annotation)
+    folder = ImageFolder(root / split)
     return Dataset(
         root=root,
         split=split,
         annotations=annotations_file(root, split),
-        samples=tuple(_sample(root / split, image, objects[image["id"]], class_of) for image in images),
+        samples=tuple(_sample(folder, image, objects[image["id"]], class_of) for image in images),
         category_ids=tuple(class_of),
         names=tuple(category["name"] for category in categories),
         truth=truth,
@@ -114,23 +121,29 @@ def _scorable(annotation: dict[str, Any]) -> dict[str, Any]:
     return {key: annotation.get(key, defaults.get(key)) for key in needed}
 
 
-def _sample(folder: Path, image: dict[str, Any], objects: Iterable[dict[str, Any]], class_of: dict[int, int]) -> Sample:
+def _sample(
+    folder: ImageFolder, image: dict[str, Any], objects: Iterable[dict[str, Any]], class_of: dict[int, int]
+) -> Sample:
     width, height = image["width"], image["height"]
     boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
     classes = np.array([class_of[annotation["category_id"]] for annotation in objects], np.int64)
-    return Sample(folder / image["file_name"], image["id"], width, height, boxes, classes)
+    return Sample(folder, image["file_name"], image["id"], width, height, boxes, classes)
 
 
 def unlabelled(paths: Iterable[Path]) -> list[Sample]:
     """Return image files without annotations as samples, numbered from 0. Raises UsageError if one is no image."""
     samples = []
     for number, path in enumerate(paths):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        folder = ImageFolder(path.parent)
+        try:
+            image = decode(folder.read(path.name))
+        except OSError as error:
+            raise UsageError(f"{path} can't be read ({error.strerror}): leave it out.") from None
         if image is None:
             raise UsageError(f"{path} is not an image that can be decoded: leave it out, or give JPEG or PNG files.")
         height, width = image.shape[:2]
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        samples.append(Sample(path, number, width, height, *nothing))
+        samples.append(Sample(folder, path.name, number, width, height, *nothing))
     return samples

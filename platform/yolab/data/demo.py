@@ -5,8 +5,6 @@ DVC pins is true wherever the set is drawn. Classes differ by shape; colour says
 """
 
 import json
-import os
-import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 
 from yolab.data.demo_scene import Drawn, compose
 from yolab.data.demo_shapes import SHAPES, Bits
-from yolab.errors import UsageError
+from yolab.data.new_folder import new_folder
 
 SEED = 7
 IMAGES = {"train2017": 240, "val2017": 64}
@@ -31,28 +29,22 @@ def draw(root: Path, progress: Progress | None = None) -> None:
 
     `root` appears only when it is complete. Raises UsageError if it exists and is not empty.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UsageError(f"{root} exists already: delete it, or draw the demo set elsewhere.")
-    draft = root.parent / f".{root.name}.{os.getpid()}"
-    (draft / "annotations").mkdir(parents=True)
-    try:
-        done = 0
+    done = 0
+    with new_folder(root) as folder:
+        (folder / "annotations").mkdir()
         for split, count in IMAGES.items():
-            (draft / split).mkdir()
+            (folder / split).mkdir()
             scenes = []
             for index in range(count):
                 width, height = SIZES_PX[index % len(SIZES_PX)]
                 pixels, objects = compose(Bits(SEED, list(IMAGES).index(split), index), width, height)
-                (draft / split / _file_name(index)).write_bytes(_bmp(pixels))
+                (folder / split / _file_name(index)).write_bytes(_bmp(pixels))
                 scenes.append((width, height, objects))
                 done += 1
                 if progress:
                     progress(done, sum(IMAGES.values()))
             text = json.dumps(_coco(scenes), separators=(",", ":")) + "\n"
-            (draft / "annotations" / f"instances_{split}.json").write_bytes(text.encode("ascii"))
-        draft.rename(root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+            (folder / "annotations" / f"instances_{split}.json").write_bytes(text.encode("ascii"))
 
 
 def _file_name(index: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from yolab.data.annotations import annotations_file, read_annotations
 from yolab.data.cache import Remembered
+from yolab.data.images import ImageFolder
 
 REMEMBERED_AS = "digest-1"  # count up when the digest covers something else
 
@@ -18,9 +19,9 @@ REMEMBERED_AS = "digest-1"  # count up when the digest covers something else
 def content_digest(dataset_root: Path, splits: Sequence[str]) -> str:
     """Return 32 hex digits over the splits, in the order given (training and validation aren't interchangeable).
 
-    Covered: of each image the bytes of its file and its size; of each object category, box, area (evaluation sorts by
-    it) and crowd mark; the categories. Not covered: names of files, folders and splits, the order within the JSON,
-    and the ids of images and annotations beyond the order that they give. Remembered until a file changes.
+    Covered: of each image its bytes and its size; of each object category, box, area (evaluation sorts by it) and crowd
+    mark; the categories. Not covered: names of files, folders and splits, whether images are packed, the order within
+    the JSON, and the ids of images and annotations beyond the order that they give. Remembered until a file changes.
 
     Raises UsageError if the data set or a split isn't there or its JSON can't be read.
     """
@@ -38,8 +39,9 @@ def _split_digest(root: Path, split: str) -> str:
         objects.setdefault(str(_field(annotation, "image_id")), []).append(_object(annotation))
 
     whole = hashlib.sha256(_canonical([[_field(c, "id"), _field(c, "name")] for c in content["categories"]]))
+    folder = ImageFolder(root / split)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = pool.map(lambda image: _file_digest(root / split / str(_field(image, "file_name"))), content["images"])
+        files = pool.map(lambda image: _file_digest(folder, str(_field(image, "file_name"))), content["images"])
         for image, file in zip(content["images"], files):
             size = [_field(image, "width"), _field(image, "height")]
             whole.update(_canonical([file, size, objects.pop(str(_field(image, "id")), [])]))
@@ -79,8 +81,8 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _file_digest(path: Path) -> str:
+def _file_digest(folder: ImageFolder, name: str) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+        return hashlib.sha256(folder.read(name).data).hexdigest()
     except (OSError, ValueError):
         return "missing"

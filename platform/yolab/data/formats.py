@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from PIL import Image, UnidentifiedImageError
 
 from yolab import yaml_file
+from yolab.data.new_folder import new_folder
 from yolab.errors import UsageError
 
 FORMATS = ("yolo", "voc", "coco")
@@ -45,23 +46,14 @@ def import_data(source: Path, target: Path, layout: str | None = None, progress:
     `layout` is one of FORMATS, None: what it looks like. Raises UsageError, and leaves nothing behind, if the target is
     there already or the source can't be read.
     """
-    if target.exists():
-        raise UsageError(f"{target} is there already: choose another folder, or remove it first.")
     if not source.is_dir():
         raise UsageError(f"There is no folder {source}: give the data set's folder.")
     layout = layout or _recognised(source)
     names, splits = {"yolo": _yolo, "voc": _voc, "coco": _coco}[layout](source)
     if not splits or not any(splits.values()):
         raise UsageError(f"{source} has no image in {layout.upper()} layout: check the folder, or give --format.")
-    incoming = target.with_name(f"{target.name}.incoming")
-    shutil.rmtree(incoming, ignore_errors=True)
-    try:
-        written = _write(incoming, names, splits, progress)
-        incoming.rename(target)
-    except BaseException:
-        shutil.rmtree(incoming, ignore_errors=True)
-        raise
-    return written
+    with new_folder(target) as incoming:
+        return _write(incoming, names, splits, progress)
 
 
 def _recognised(source: Path) -> str:
@@ -80,7 +72,7 @@ def _recognised(source: Path) -> str:
 def _write(
     folder: Path, names: Sequence[str], splits: dict[str, list[_Annotated]], progress: Progress | None
 ) -> Imported:
-    (folder / "annotations").mkdir(parents=True)
+    (folder / "annotations").mkdir()
     total, done, counts = sum(map(len, splits.values())), 0, {}
     number_of = {name: number for number, name in enumerate(names, start=1)}
     for split, images in splits.items():

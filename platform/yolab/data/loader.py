@@ -17,26 +17,23 @@ from yolab.assignment.candidates import Targets
 from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
 from yolab.data.coco import Dataset, Sample
 from yolab.data.combined import repeat_factors
+from yolab.data.images import decode
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Data
 from yolab.memory import keep_freed_memory
 
 _CACHE_BYTES = 1 << 30  # decoded images kept by a process
-_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
-def decode(sample: Sample, at_least: float) -> np.ndarray:
-    """Return the image, BGR, decoded at the smallest scale that leaves its long side `at_least` pixels, or as it is.
+def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
+    """Return the image, BGR, at the smallest scale that leaves its long side `at_least` pixels, or as it is.
 
-    Raises YolabError if it can't be decoded.
+    Raises YolabError if it can't be read or decoded.
     """
-    flag = _FLAGS[_reduction(sample, at_least)]
-    image = cv2.imread(str(sample.path), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = decode(sample.images.read(sample.file_name), _reduction(sample, at_least))
+    except OSError as error:
+        raise YolabError(f"Can't read {sample.path}: {error}.") from error
     if image is None:
         raise YolabError(f"Can't decode {sample.path}. `yolab data verify` finds all such images.")
     return image
@@ -56,7 +53,7 @@ def resized_shape(sample: Sample, size: int) -> tuple[int, int]:
 
 def read_image(sample: Sample, size: int) -> np.ndarray:
     """Return the image, BGR, its long side resized to `size` pixels."""
-    image, shape = decode(sample, size), resized_shape(sample, size)
+    image, shape = decoded(sample, size), resized_shape(sample, size)
     if image.shape[:2] == shape:
         return image
     shrinks = shape[1] < image.shape[1]
@@ -157,7 +154,7 @@ class _Source:
         reduction = _reduction(sample, at_least)
         image = self._kept.get((index, reduction))
         if image is None:
-            image = decode(sample, at_least)
+            image = decoded(sample, at_least)
             if self._kept_bytes + image.nbytes <= self._keep_bytes:
                 self._kept[index, reduction] = image
                 self._kept_bytes += image.nbytes

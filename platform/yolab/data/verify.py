@@ -10,9 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-
 from yolab.data.annotations import (
     Checked,
     Finding,
@@ -22,6 +19,7 @@ from yolab.data.annotations import (
     split_names,
 )
 from yolab.data.cache import Remembered
+from yolab.data.images import ImageFolder, decode
 
 CASES = 5
 REMEMBERED_AS = "verify-1"  # count up when the checks change
@@ -116,30 +114,26 @@ def check(root: Path, splits: Sequence[str], progress: Callable[[int, int], None
 class _Image(NamedTuple):
     split: str
     place: int
-    path: Path
+    folder: ImageFolder
     described: dict[str, Any]
 
 
 def _images_to_decode(root: Path, split: str, content: dict[str, list[Any]], found: Checked) -> list[_Image]:
     faulty = {finding.place for finding in found.findings if finding.about == "images"}
-    images = enumerate(content["images"])
-    return [_Image(split, i, root / split / image["file_name"], image) for i, image in images if i not in faulty]
+    folder = ImageFolder(root / split)
+    return [_Image(split, i, folder, image) for i, image in enumerate(content["images"]) if i not in faulty]
 
 
 def _decode(image: _Image) -> Finding | None:
     called = f"{image.split}: image {image.described['id']} ({image.described['file_name']!r})"
     try:
-        encoded = image.path.read_bytes()
-        # Before decoding: OpenCV may fill up what is missing with grey and only print a warning.
-        if breaks_off(encoded):
-            return Finding("images", image.place, "undecodable_image", f"{called} breaks off before its end")
-        # As stored, because COCO's boxes refer to the pixels before any rotation that the camera noted.
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        encoded = image.folder.read(image.described["file_name"])
     except OSError as error:
         return Finding("images", image.place, "undecodable_image", f"{called} can't be read: {error.strerror}")
-    except cv2.error:
-        pixels = None
+    # Before decoding: OpenCV may fill up what is missing with grey and only print a warning.
+    if breaks_off(encoded.tobytes()):
+        return Finding("images", image.place, "undecodable_image", f"{called} breaks off before its end")
+    pixels = decode(encoded)
     if pixels is None:
         return Finding("images", image.place, "undecodable_image", f"{called} can't be decoded")
     (height, width), described = pixels.shape[:2], image.described

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from yolab.data.coco import Sample
+from yolab.data.loader import decoded
 from yolab.evaluation.detect import ImageDetections
 
 _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay legible
@@ -16,7 +17,7 @@ _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay
 
 def save_detections(sample: Sample, found: ImageDetections, names: Sequence[str], target: Path) -> None:
     """Draw the detections of an image with class and score, and save the picture as `target` (PNG or JPEG)."""
-    cv2.imwrite(str(target), _with_detections(_image_of(sample), found, names))
+    cv2.imwrite(str(target), _with_detections(decoded(sample), found, names))
 
 
 def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> None:
@@ -35,7 +36,7 @@ def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> No
 
 def there_and_found(sample: Sample, found: ImageDetections, names: Sequence[str]) -> np.ndarray:
     """Return an image twice, side by side: with the objects that are there, and with those that were found."""
-    image = _image_of(sample)
+    image = decoded(sample)
     there = boxed(image, sample.boxes, sample.classes, [names[label] for label in sample.classes], len(names))
     seen = _with_detections(image, found, names)
     return np.concatenate([there, seen], 0 if image.shape[1] > image.shape[0] else 1)
@@ -58,12 +59,6 @@ def boxed(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Seque
         base = max(top, height + 4)
         cv2.rectangle(image, (left, base - height - 4), (left + width + 4, base), colour, cv2.FILLED)
         cv2.putText(image, text, (left + 2, base - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return image
-
-
-def _image_of(sample: Sample) -> np.ndarray:
-    image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    assert image is not None, "a sample's image has been decoded before"
     return image
 
 

@@ -1,0 +1,89 @@
+"""The encoded images of a split: the files of a folder, or what `yolab data pack` made of them."""
+
+import os
+import stat
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolab.errors import UsageError
+
+_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+class ImageFolder:
+    """Images by name, as files, or out of Arrow shards that are opened by memory map, so that the processes of a node
+    share them. A shard is an Arrow IPC file of one record batch with the columns `file_name` and `image`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageFolder, (self.folder,)  # another process maps the shards itself
+
+    @cached_property
+    def _packed(self) -> dict[str, tuple[np.ndarray, int, int]] | None:
+        """Where each image is: its shard's bytes, the first of its own, the one after its last. None: in a file."""
+        shards = sorted(self.folder.glob("*.arrow"))
+        return {name: place for shard in shards for name, place in _shard(shard).items()} if shards else None
+
+    def size(self, name: str) -> int:
+        """Return the bytes of an image. Raises OSError or ValueError if it is not there, IsADirectoryError if it is
+        not a file."""
+        if self._packed is not None:
+            _, begin, end = self._place(name)
+            return end - begin
+        status = os.stat(self.folder / name)
+        if not stat.S_ISREG(status.st_mode):
+            raise IsADirectoryError(name)
+        return status.st_size
+
+    def read(self, name: str) -> np.ndarray:
+        """Return an image's bytes as (bytes,) uint8. Raises OSError or ValueError if it is not there."""
+        if self._packed is not None:
+            content, begin, end = self._place(name)
+            return content[begin:end]
+        return np.fromfile(self.folder / name, np.uint8)
+
+    def _place(self, name: str) -> tuple[np.ndarray, int, int]:
+        assert self._packed is not None
+        if name not in self._packed:
+            raise FileNotFoundError(f"no image {name!r} in the shards of {self.folder}")
+        return self._packed[name]
+
+
+def _shard(path: Path) -> dict[str, tuple[np.ndarray, int, int]]:
+    import pyarrow
+
+    try:
+        with pyarrow.ipc.open_file(pyarrow.memory_map(str(path))) as reader:
+            batch = reader.get_batch(0)
+            names, images = batch.column("file_name").to_pylist(), batch.column("image")
+    except (pyarrow.ArrowInvalid, KeyError, OSError) as error:
+        raise UsageError(
+            f"{path} is no whole shard of packed images ({error}): pack the data anew, or pull it."
+        ) from None
+    _, offsets, content = images.buffers()
+    ends = np.frombuffer(offsets, np.int32)[: len(names) + 1].tolist()
+    pixels = np.frombuffer(content, np.uint8)
+    return {name: (pixels, begin, end) for name, begin, end in zip(names, ends, ends[1:])}
+
+
+def decode(encoded: np.ndarray, reduction: int = 1) -> np.ndarray | None:
+    """Return (rows, columns, 3) uint8 BGR, the sides divided by 1, 2, 4 or 8; None if that can't be decoded.
+
+    Pixels are as they are stored, whatever EXIF says of their orientation: COCO's boxes refer to these.
+    """
+    try:
+        image: np.ndarray | None = cv2.imdecode(encoded, _FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # nothing in there
+        return None
+    return image
