@@ -37,6 +37,44 @@ def demo(
 
 
 @app.command()
+def coco(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")] = Path("data/coco"),
+    test: Annotated[bool, typer.Option("--test", help="The images of test-dev too, for a submission.")] = False,
+    mirror: Annotated[str, typer.Option(help="Where the published archives are.")] = "http://images.cocodataset.org",
+    pin: Annotated[bool, typer.Option(help="Pin the folder, as `yolab data version --pin` does.")] = True,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Get COCO 2017 (20 GB), check it against the published checksums, pack and pin it.
+
+    A download that was interrupted goes on with the same command.
+
+    Example: yolab data coco data/coco
+    """
+    from yolab.data import coco_download
+    from yolab.tracking import data_version
+
+    splits = list(coco_download.SPLITS)[: 3 if test else 2]
+    with progress_bar("COCO") as bar:
+        task = bar.add_task("", total=None)
+        packed = coco_download.get(
+            folder,
+            splits,
+            mirror,
+            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    if pin:
+        try:
+            data_version.pin(folder)
+        except UsageError as error:  # the folder is there, which took longer than this
+            console.print(f"Not pinned: {error}", markup=False, soft_wrap=True)
+    if as_json:
+        print_json({"folder": str(folder), "splits": {split: asdict(written) for split, written in packed.items()}})
+    else:
+        rows = [[split, written.images, written.shards] for split, written in packed.items()]
+        print_table(str(folder), ["split", "images", "shards"], rows)
+
+
+@app.command()
 def verify(folder: Folder, as_json: Annotated[bool, JsonOption] = False) -> None:
     """Check every annotation and decode every image; exit code 2 if there are faults.
 
