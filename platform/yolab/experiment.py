@@ -70,13 +70,14 @@ class Assigner(Section):
 
 class Augment(Section):
     """Probabilities and ranges of the augmentation; mosaic9 is the share of nines among the mosaics, close_mosaic that
-    of the run, at its end, that goes without mosaic and mixup."""
+    of the run, at its end, that goes without mosaic, mixup and paste-in."""
 
     preset: Literal["p5", "tiny", "none"] = "p5"
     mosaic: Share
     mosaic9: Share
     close_mosaic: Share
     mixup: Share
+    paste_in: Share = Field(description="objects cut out of other images, where the data has polygons")
     scale: Share
     translate: Share
     rotate: float = Field(ge=0, le=180, description="degrees, at most, in either direction")
@@ -205,8 +206,8 @@ class Experiment(Section):
 _AUGMENT = dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0)
 _AUGMENT |= {"mosaic": 1.0, "mosaic9": 0.2, "hue": 0.015, "saturation": 0.7, "brightness": 0.4, "flip": 0.5}
 _AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
-    "p5": _AUGMENT | {"mixup": 0.15, "scale": 0.9, "translate": 0.2},
-    "tiny": _AUGMENT | {"mixup": 0.05, "scale": 0.5, "translate": 0.1},
+    "p5": _AUGMENT | {"mixup": 0.15, "paste_in": 0.15, "scale": 0.9, "translate": 0.2},
+    "tiny": _AUGMENT | {"mixup": 0.05, "paste_in": 0.05, "scale": 0.5, "translate": 0.1},
     "none": dict.fromkeys(_AUGMENT, 0.0),
 }
 

@@ -35,6 +35,18 @@ def test_a_dropped_class_takes_its_objects_with_it(tiny: Tiny) -> None:
     assert [annotation["id"] for annotation in dataset.truth] == [3]
 
 
+def test_a_dropped_class_takes_its_outlines_with_it(tiny: Tiny) -> None:
+    corners = {3: [1, 2, 11, 2, 11, 22, 1, 22], 1: [5.5, 5, 35.5, 5, 35.5, 15]}
+    for annotation in tiny.content["train"]["annotations"][:2]:
+        annotation["segmentation"] = [corners[annotation["id"]]]
+    tiny.write()
+    (sample, _) = training_set(data_of(tiny)).samples
+    assert [len(sample.outlines.of(owner)[0]) for owner in (0, 1)] == [3, 4]  # in the order of their ids
+    (sample, _) = training_set(data_of(tiny, classes=["dog="])).samples
+    np.testing.assert_array_equal(sample.outlines.of(0)[0].ravel(), corners[3])
+    assert coco.load(tiny.root, "train").samples[0].outlines is None
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [("cow=ox", "no class 'cow'. Did you mean"), ("cat", "write old=new"), ("dog=", None)],

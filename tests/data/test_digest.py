@@ -58,6 +58,7 @@ def test_another_way_to_write_the_same_content_keeps_the_digest(tiny: Tiny, chan
         ("annotations", "category_id", 2),
         ("annotations", "iscrowd", 1),
         ("annotations", "area", 149),
+        ("annotations", "segmentation", [[1, 2, 11, 2, 11, 22]]),
         ("annotations", "image_id", 20),
         ("annotations", "id", 0),
         ("categories", "name", "bird"),

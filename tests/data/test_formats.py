@@ -104,11 +104,13 @@ def test_a_fault_is_named_and_nothing_is_left_behind(spoil, told, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
 
-def test_a_polygon_becomes_the_box_around_it_and_a_taken_target_is_refused(tmp_path):
+def test_a_polygon_stays_beside_the_box_around_it_and_a_taken_target_is_refused(tmp_path):
     root = yolo(tmp_path / "source")
     (root / "labels" / "train" / "a.txt").write_text("0 0.25 0.5 0.5 0.2 0.75 0.8\n")
     import_data(root, tmp_path / "out")
-    np.testing.assert_allclose(coco.load(tmp_path / "out", "train2017").samples[0].boxes, [[10, 6, 30, 24]], atol=1e-4)
+    sample = coco.load(tmp_path / "out", "train2017", with_outlines=True).samples[0]
+    np.testing.assert_allclose(sample.boxes, [[10, 6, 30, 24]], atol=1e-4)
+    np.testing.assert_allclose(sample.outlines.of(0), [[[10, 15], [20, 6], [30, 24]]], atol=1e-4)
     with pytest.raises(UsageError, match="is there already"):
         import_data(root, tmp_path / "out")
 

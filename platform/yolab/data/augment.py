@@ -1,5 +1,5 @@
-"""Augmentation of training images: mosaic, affine or perspective, mixup, colour, flips, in that order; boxes follow
-exactly.
+"""Augmentation of training images: mosaic, affine or perspective, mixup, colour, paste-in, flips, in that order; boxes
+follow exactly, and tightly where objects have outlines.
 
 Where everything goes is decided first. Then each image is decoded no larger than it will be drawn, and drawn once,
 straight into the result; one that will not be seen is never decoded. Images are (rows, columns, 3) uint8 BGR; boxes
@@ -10,16 +10,22 @@ sample).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
+from yolab.data.outlines import Outlines, visible
 from yolab.experiment import Augment
 
 GREY = 114
 _LEAST_SHARE = 0.1  # of an object's area; where less is left, it is no longer one
+_LEAST_SHARE_TRACED = 0.01  # where an outline says what is left
+# paste-in, as the published code has it: the slots' largest sides as shares of the image's, how often one is used, the
+# sides that a slot and an object in it must exceed
+_SLOTS = (0.75,) * 2 + (0.5,) * 4 + (0.25,) * 4 + (0.125,) * 4 + (0.0625,) * 6
+_SLOT_USED, _SLOT_PX, _PASTED_PX = 0.8, 20, 10
 Part = tuple[int, int, int, int]  # left, top, right, bottom
 
 
@@ -39,6 +45,7 @@ class Labels:
     columns: int
     boxes: np.ndarray
     classes: np.ndarray
+    outlines: Outlines | None = None
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,12 @@ def augmented(index: int, source: Source, size: int, augment: Augment, random: n
         result = draw(source, [index], [middle], size, random_matrix(size, size, augment, random))
     image = shift_colours(result.image, augment, random)
     result = LabelledImage(image, result.boxes, result.classes)
-    if random.random() < augment.flip:
+    mirrored, upside_down = random.random() < augment.flip, random.random() < augment.vertical_flip
+    if random.random() < augment.paste_in:
+        result = paste_in(result, source, random)
+    if mirrored:
         result = flip(result)
-    return flip(result, vertically=True) if random.random() < augment.vertical_flip else result
+    return flip(result, vertically=True) if upside_down else result
 
 
 def _mosaic(index: int, source: Source, size: int, augment: Augment, random: np.random.Generator) -> LabelledImage:
@@ -149,9 +159,32 @@ def draw(
             used = draw_part(image, source, index, labels, part, matrix @ _shift(x, y))
             cut = np.clip(labels.boxes, part[:2] * 2, part[2:] * 2)
             left_over = _area(cut) > _LEAST_SHARE * _area(labels.boxes)
-            boxes.append(_bounds(cut[left_over], used))
+            drawn = _bounds(cut, used)
+            if labels.outlines is not None:
+                traced, seen = _traced(labels, labels.outlines, part, used, size)
+                left_over = np.where(traced, ~np.isnan(seen[:, 0]), left_over)
+                drawn = np.where(traced[:, None], seen, drawn).astype(np.float32)
+            boxes.append(drawn[left_over])
             classes.append(labels.classes[left_over])
     return _without_remnants(LabelledImage(image, np.concatenate(boxes), np.concatenate(classes)), size)
+
+
+def _traced(
+    labels: Labels, outlines: Outlines, part: Part, matrix: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (objects,) which have an outline, and (objects, 4) the boxes around what is seen of it in a `size`×`size`
+    image through `matrix`; NaN where that is too little."""
+    square = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
+    shown = _moved(_corners(part), matrix).astype(np.float32)
+    _, window = cv2.intersectConvexConvex(shown, square)
+    traced = np.zeros(len(labels.boxes), bool)
+    traced[outlines.owners] = True
+    if window is None:
+        return traced, np.full((len(labels.boxes), 4), np.nan)
+    moved = replace(outlines, points=_moved(outlines.points, matrix))
+    seen, whole = visible(moved, len(labels.boxes), window[:, 0].astype(np.float64))
+    seen[~(_area(seen) > _LEAST_SHARE_TRACED * _area(whole))] = np.nan
+    return traced, seen
 
 
 def _resize_part(
@@ -186,11 +219,17 @@ def _resize_part(
 
 
 def _warp_part(
-    image: np.ndarray, source: Source, index: int, labels: Labels, part: Part, matrix: np.ndarray
+    image: np.ndarray,
+    source: Source,
+    index: int,
+    labels: Labels,
+    part: Part,
+    matrix: np.ndarray,
+    polygons: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """Draw a part of an image through any matrix, and return that."""
+    """Draw a part of an image, or what `polygons` enclose of it, through any matrix, and return that."""
     left, top, right, bottom = part
-    outline = _moved(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), matrix)
+    outline = _moved(_corners(part), matrix)
     low = np.ceil(outline.min(0) - 0.5).clip(0, image.shape[0]).astype(int)  # pixels whose middle is inside
     high = np.ceil(outline.max(0) - 0.5).clip(0, image.shape[0]).astype(int)
     if (low >= high).any():
@@ -205,9 +244,55 @@ def _warp_part(
     whole = _shift(*(-low - 0.5)) @ matrix @ to_labels
     drawn = cv2.warpPerspective(cut, whole, tuple((high - low).tolist()), borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros(drawn.shape[:2], dtype=np.uint8)
-    cv2.fillConvexPoly(mask, np.rint(outline - low - 0.5).astype(np.int32), 255)
+    shapes = [_moved(polygon, matrix) for polygon in polygons] or [outline]
+    cv2.fillPoly(mask, [np.rint(shape - low - 0.5).astype(np.int32) for shape in shapes], 255)
     cv2.copyTo(drawn, mask, image[low[1] : high[1], low[0] : high[0]])
     return matrix
+
+
+def paste_in(sample: LabelledImage, source: Source, random: np.random.Generator) -> LabelledImage:
+    """Return the sample with objects of up to four other images, cut out along their outlines, in slots of falling
+    size that cover less than 30 % of any box."""
+    image, size = sample.image.copy(), sample.image.shape[0]
+    boxes, classes = sample.boxes, sample.classes
+    others = [int(other) for other in random.integers(len(source), size=4)]
+    objects = [(i, int(n)) for i in others if (o := source.labels(i).outlines) is not None for n in np.unique(o.owners)]
+    for share in _SLOTS if objects else ():
+        if random.random() >= _SLOT_USED:
+            continue
+        slot = np.array([random.integers(1, int(size * share) + 1), random.integers(1, int(size * share) + 1)])
+        low = (random.integers(0, size + 1, 2) - slot // 2).clip(0, size)
+        room = np.minimum(low + slot, size) - low
+        index, number = objects[random.integers(len(objects))]
+        labels = source.labels(index)
+        assert labels.outlines is not None
+        polygons = labels.outlines.of(number)
+        points = np.concatenate(polygons)
+        left, top = np.floor(points.min(0)).clip(0).astype(int)
+        right, bottom = np.minimum(np.ceil(points.max(0)), [labels.columns, labels.rows]).astype(int)
+        extent = np.maximum([right - left, bottom - top], 1)
+        scale = (room / extent).min()
+        box = np.concatenate([low, low + extent * scale]).astype(np.float32)
+        if room.min() <= _SLOT_PX or (extent * scale).min() <= _PASTED_PX or (_covered(boxes, box) >= 0.3).any():
+            continue
+        matrix = _shift(*low) @ np.diag([scale, scale, 1]) @ _shift(-left, -top)
+        _warp_part(image, source, index, labels, (left, top, right, bottom), matrix, polygons)
+        around = _moved(points, matrix)
+        drawn = np.concatenate([around.min(0), around.max(0)]).clip(0, size).astype(np.float32)
+        boxes = np.concatenate([boxes, drawn[None]])
+        classes = np.append(classes, labels.classes[number])
+    return LabelledImage(image, boxes, classes)
+
+
+def _covered(boxes: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Return (boxes,) the share of each box that one other covers."""
+    common = np.minimum(boxes[:, 2:], by[2:]) - np.maximum(boxes[:, :2], by[:2])
+    return np.asarray(common.clip(0).prod(1) / _area(boxes))
+
+
+def _corners(part: Part) -> np.ndarray:
+    left, top, right, bottom = part
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
 def _shift(x: float, y: float) -> np.ndarray:

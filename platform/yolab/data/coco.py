@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from yolab.data import outlines
 from yolab.data.annotations import annotations_file, check_annotations, read_annotations
 from yolab.data.images import ImageFolder, decode
+from yolab.data.outlines import Outlines
 from yolab.data.verify import check, report
 from yolab.errors import UsageError
 
@@ -26,6 +28,7 @@ class Sample:
     height: int
     boxes: np.ndarray  # (objects, 4) float32, x1 y1 x2 y2 in pixels, within the image
     classes: np.ndarray  # (objects,) int64, 0..classes-1
+    outlines: Outlines | None = None  # the polygons of those that have any, in pixels; only read to learn from
 
     @property
     def path(self) -> Path:
@@ -62,8 +65,8 @@ class Dataset:
             )
 
 
-def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail") -> Dataset:
-    """Read one split.
+def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail", with_outlines: bool = False) -> Dataset:
+    """Read one split, the objects' polygons too if they are wanted.
 
     "fail" refuses faulty annotations and missing or empty images without decoding any, which `verify` does once at the
     start of a run. "skip" leaves out what a full verification finds: a faulty annotation, or a faulty image with its
@@ -96,19 +99,19 @@ def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail") -> 
         raise UsageError(f"{annotations_file(root, split)} describes no sound {lacking}: there is nothing to work on.")
     class_of = {category["id"]: index for index, category in enumerate(categories)}
     objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
-    truth = tuple(_scorable(a) for a in sound("annotations") if a["image_id"] in objects)
-    for annotation in truth:
-        if not annotation["iscrowd"]:
+    annotations = [annotation for annotation in sound("annotations") if annotation["image_id"] in objects]
+    for annotation in annotations:
+        if not annotation.get("iscrowd"):
             objects[annotation["image_id"]].append(annotation)
     folder = ImageFolder(root / split)
     return Dataset(
         root=root,
         split=split,
         annotations=annotations_file(root, split),
-        samples=tuple(_sample(folder, image, objects[image["id"]], class_of) for image in images),
+        samples=tuple(_sample(folder, image, objects[image["id"]], class_of, with_outlines) for image in images),
         category_ids=tuple(class_of),
         names=tuple(category["name"] for category in categories),
-        truth=truth,
+        truth=tuple(_scorable(annotation) for annotation in annotations),
         skipped=dict(Counter(finding.kind for finding in checked.findings)),
     )
 
@@ -122,14 +125,19 @@ def _scorable(annotation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sample(
-    folder: ImageFolder, image: dict[str, Any], objects: Iterable[dict[str, Any]], class_of: dict[int, int]
+    folder: ImageFolder,
+    image: dict[str, Any],
+    objects: Sequence[dict[str, Any]],
+    class_of: dict[int, int],
+    with_outlines: bool,
 ) -> Sample:
     width, height = image["width"], image["height"]
     boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
     classes = np.array([class_of[annotation["category_id"]] for annotation in objects], np.int64)
-    return Sample(folder, image["file_name"], image["id"], width, height, boxes, classes)
+    polygons = outlines.read([o.get("segmentation") for o in objects], boxes) if with_outlines else None
+    return Sample(folder, image["file_name"], image["id"], width, height, boxes, classes, polygons)
 
 
 def unlabelled(paths: Iterable[Path]) -> list[Sample]:

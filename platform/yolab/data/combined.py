@@ -17,7 +17,7 @@ from yolab.experiment import Data, nearest
 def training_set(data: Data) -> Dataset:
     """Return the training split of `data.path` and of each folder of `data.also`, as one. Raises UsageError."""
     sets = [
-        with_classes(coco.load(Path(folder), data.train, data.on_error), data.classes)
+        with_classes(coco.load(Path(folder), data.train, data.on_error, with_outlines=True), data.classes)
         for folder in (data.path, *data.also)
     ]
     return _joined(sets) if len(sets) > 1 else sets[0]
@@ -75,7 +75,8 @@ def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
 
 def _relabelled(sample: Sample, label_of: np.ndarray) -> Sample:
     labels = label_of[sample.classes]
-    return replace(sample, boxes=sample.boxes[labels >= 0], classes=labels[labels >= 0])
+    outlines = sample.outlines.only(labels >= 0) if sample.outlines else None
+    return replace(sample, boxes=sample.boxes[labels >= 0], classes=labels[labels >= 0], outlines=outlines)
 
 
 def _joined(sets: Sequence[Dataset]) -> Dataset:

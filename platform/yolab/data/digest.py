@@ -13,15 +13,16 @@ from yolab.data.annotations import annotations_file, read_annotations
 from yolab.data.cache import Remembered
 from yolab.data.images import ImageFolder
 
-REMEMBERED_AS = "digest-1"  # count up when the digest covers something else
+REMEMBERED_AS = "digest-2"  # count up when the digest covers something else
 
 
 def content_digest(dataset_root: Path, splits: Sequence[str]) -> str:
     """Return 32 hex digits over the splits, in the order given (training and validation aren't interchangeable).
 
-    Covered: of each image its bytes and its size; of each object category, box, area (evaluation sorts by it) and crowd
-    mark; the categories. Not covered: names of files, folders and splits, whether images are packed, the order within
-    the JSON, and the ids of images and annotations beyond the order that they give. Remembered until a file changes.
+    Covered: of each image its bytes and its size; of each object category, box, polygons, area (evaluation sorts by it)
+    and crowd mark; the categories. Not covered: names of files, folders and splits, whether images are packed, the
+    order within the JSON, and the ids of images and annotations beyond the order that they give. Remembered until a
+    file changes.
 
     Raises UsageError if the data set or a split isn't there or its JSON can't be read.
     """
@@ -56,7 +57,11 @@ def _object(annotation: Any) -> list[Any]:
         box = [_number(side) for side in box]
     if area is None and isinstance(box, list) and len(box) == 4 and all(isinstance(side, float) for side in box):
         area = box[2] * box[3]
-    return [_field(annotation, "category_id"), box, _number(area), int(bool(_field(annotation, "iscrowd")))]
+    described = [_field(annotation, "category_id"), box, _number(area), int(bool(_field(annotation, "iscrowd")))]
+    polygons = _field(annotation, "segmentation")
+    if polygons and isinstance(polygons, list):
+        described.append([[_number(side) for side in p] if isinstance(p, list) else p for p in polygons])
+    return described
 
 
 def _number(value: Any) -> Any:

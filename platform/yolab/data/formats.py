@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from PIL import Image, UnidentifiedImageError
@@ -22,14 +22,21 @@ _NAMED = {"train": "train2017", "val": "val2017", "valid": "val2017", "test": "t
 Progress = Callable[[int, int], None]
 
 
+class _Object(NamedTuple):
+    name: str
+    box: tuple[float, float, float, float]  # x, y, width, height in pixels
+    crowd: bool = False
+    polygons: Sequence[Sequence[float]] = ()  # x y x y … in pixels
+
+
 @dataclass
 class _Annotated:
-    """An image and its objects: class name, x, y, width, height in pixels, whether it is a crowd."""
+    """An image and its objects."""
 
     path: Path
     width: int
     height: int
-    objects: list[tuple[str, float, float, float, float, bool]] = field(default_factory=list)
+    objects: list[_Object] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,11 @@ def _write(
             _link(image.path, folder / split / file_name)
             about = {"id": image_id, "file_name": file_name, "width": image.width, "height": image.height}
             described["images"].append(about)
-            for name, x, y, width, height, crowd in image.objects:
+            for name, box, crowd, polygons in image.objects:
                 identity = {"id": len(described["annotations"]) + 1, "image_id": image_id}
-                box = {"bbox": [x, y, width, height], "area": width * height, "iscrowd": int(crowd)}
-                described["annotations"].append({**identity, "category_id": number_of[name], **box})
+                where = {"bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
+                outline = {"segmentation": polygons} if polygons else {}
+                described["annotations"].append({**identity, "category_id": number_of[name], **where, **outline})
             done += 1
             if progress:
                 progress(done, total)
@@ -183,7 +191,9 @@ def _yolo_image(path: Path, names: Sequence[str]) -> _Annotated:
                     f"{labels}, line {number} is no object of a YOLO data set with {len(names)} classes: {line[:80]!r}."
                 ) from None
             x, y = left * image.width, top * image.height
-            image.objects.append((name, x, y, right * image.width - x, bottom * image.height - y, False))
+            box = x, y, right * image.width - x, bottom * image.height - y
+            polygon = [value * (image.height if n % 2 else image.width) for n, value in enumerate(values)]
+            image.objects.append(_Object(name, box, polygons=[polygon] if len(values) > 4 else ()))
     return image
 
 
@@ -223,7 +233,7 @@ def _voc_image(source: Path, stem: str) -> _Annotated:
             left, top, right, bottom = (float(corners.findtext(n, "")) for n in ("xmin", "ymin", "xmax", "ymax"))
             difficult = described.findtext("difficult", "0").strip() == "1"
             box = left - 1, top - 1, right - left + 1, bottom - top + 1
-            image.objects.append((described.findtext("name", "").strip(), *box, difficult))
+            image.objects.append(_Object(described.findtext("name", "").strip(), box, difficult))
     except (OSError, ElementTree.ParseError, ValueError, AssertionError):
         raise UsageError(f"Can't read {file} as a Pascal VOC annotation: repair it, or take it out.") from None
     return image
@@ -248,8 +258,10 @@ def _coco(source: Path) -> tuple[list[str], dict[str, list[_Annotated]]]:
                 by_id[described["id"]] = _Annotated(path, described["width"], described["height"])
             for a in content["annotations"]:
                 x, y, width, height = map(float, a["bbox"])
-                crowd = bool(a.get("iscrowd", 0))
-                by_id[a["image_id"]].objects.append((name_of[a["category_id"]], x, y, width, height, crowd))
+                polygons = a.get("segmentation")
+                outline = polygons if isinstance(polygons, list) else ()  # crowds have a mask
+                found = _Object(name_of[a["category_id"]], (x, y, width, height), bool(a.get("iscrowd", 0)), outline)
+                by_id[a["image_id"]].objects.append(found)
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"Can't read {file} as COCO annotations ({error!r}).") from None
         used = {name for image in by_id.values() for name, *_ in image.objects}

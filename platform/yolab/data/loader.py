@@ -104,7 +104,7 @@ def samples_an_epoch(dataset: Dataset, repeat_threshold: float) -> int:
 
 
 class TrainingImages(TorchDataset):
-    """Augmented samples. After `mosaic_until` epochs they go without mosaic and mixup."""
+    """Augmented samples. After `mosaic_until` epochs they go without mosaic, mixup and paste-in."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class TrainingImages(TorchDataset):
         random = np.random.default_rng([self.seed, *key])
         augment = self.augment
         if epoch > self.mosaic_until:
-            augment = augment.model_copy(update={"mosaic": 0.0})
+            augment = augment.model_copy(update={"mosaic": 0.0, "paste_in": 0.0})
         return augmented(index, self.source, self.size, augment, random)
 
 
@@ -146,7 +146,8 @@ class _Source:
             sample = self.samples[index]
             rows, columns = resized_shape(sample, self.size)
             scale = np.array([columns / sample.width, rows / sample.height] * 2, dtype=np.float32)
-            labels = self._labels[index] = Labels(rows, columns, sample.boxes * scale, sample.classes)
+            outlines = sample.outlines.scaled(scale[:2]) if sample.outlines else None
+            labels = self._labels[index] = Labels(rows, columns, sample.boxes * scale, sample.classes, outlines)
         return labels
 
     def pixels(self, index: int, scale: float) -> np.ndarray:
