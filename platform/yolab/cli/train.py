@@ -25,10 +25,10 @@ def train(
     Example: yolab train pipelines/experiments/bccd.yaml data.path=data/bccd recipe.epochs=30
     """
     from yolab.cluster import train as runner
-    from yolab.evaluation import kept
     from yolab.evaluation.metrics import METRICS
     from yolab.tracking import folders, record, runs
     from yolab.training.checkpoint import WEIGHTS
+    from yolab.training.loop import EVALUATION
     from yolab.training.reporter import CHECKPOINT
 
     cleared = cleared_experiment(experiment, overrides or [])
@@ -59,8 +59,8 @@ def train(
         raise
     weights = folder / CHECKPOINT / WEIGHTS
     runs.log_artifact(uri, run_id, weights)
-    for path in (folder / CHECKPOINT / kept.FILE_NAME, *_pictures(described, folder)):
-        runs.log_artifact(uri, run_id, path, "evaluation")
+    for path in _pictures(described, folder / EVALUATION):
+        runs.log_artifact(uri, run_id, path, EVALUATION)
     tags = {record.STATE_TAG: "finished", record.WEIGHTS_TAG: str(weights.resolve())}
     runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
 
@@ -72,17 +72,16 @@ def train(
         console.print(f"Weights: {weights}", soft_wrap=True)
 
 
-def _pictures(experiment: Any, folder: Path) -> list[Path]:
+def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
     """Draw what the last evaluation of a run found."""
     from yolab.data.combined import validation_set
     from yolab.evaluation import kept
     from yolab.evaluation.metrics import score
     from yolab.reports.evaluation import save_report
-    from yolab.training.reporter import CHECKPOINT
 
     dataset = validation_set(experiment.data)
-    detections = kept.load(folder / CHECKPOINT / kept.FILE_NAME)
-    return save_report(dataset, detections, score(dataset, detections), folder / "evaluation")
+    detections = kept.load(max(evaluations.glob("detections-*.parquet")))
+    return save_report(dataset, detections, score(dataset, detections), evaluations)
 
 
 def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> Any:

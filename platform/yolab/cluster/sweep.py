@@ -25,6 +25,7 @@ from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.reporter import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
+from yolab.training.reporter import keep_file
 
 EVENTS = "events.jsonl"
 SUCCEEDED = ("finished", "stopped early")
@@ -52,15 +53,15 @@ class Sweep:
 
 
 class TuneReporter:
-    """Reports to the Tune trial that this process runs."""
+    """Reports to the Tune trial that this process runs. Files stay in the trial's folder, others in `scratch`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder, self.scratch = folder, scratch
         self.started = time.perf_counter()
         self.last = dict(train_cluster.NO_SCORES)
 
     def restore(self) -> Path | None:
-        return train_cluster.unpacked(tune.get_checkpoint(), self.folder)
+        return train_cluster.unpacked(tune.get_checkpoint(), self.scratch)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.last |= metrics
@@ -71,8 +72,8 @@ class TuneReporter:
     def should_stop(self) -> bool:
         return False
 
-    def save_artifact(self, path: Path) -> None:
-        """A trial keeps its checkpoints alone; the best one's weights are packaged when it is promoted."""
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return keep_file(path, self.folder / under)
 
 
 def run(sweep: Sweep, capacity: Capacity) -> None:
@@ -169,15 +170,15 @@ def _trial(config: dict[str, Any], sweep: Sweep) -> None:
     if has_succeeded(sweep.folder, number):
         return
     experiment, run_id = _open_run(sweep, number, config[_POINT])
+    folder = sweep.folder.resolve() / number
     if experiment.compute.workers > 1:
         from ray.tune.integration.ray_train import TuneReportCallback
 
-        folder = sweep.folder.resolve() / number
         train_cluster.fit(experiment, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
         return
     with (
         tempfile.TemporaryDirectory() as scratch,
-        tracked(TuneReporter(Path(scratch)), sweep.uri, run_id, Path(scratch)) as reporter,
+        tracked(TuneReporter(folder, Path(scratch)), sweep.uri, run_id, Path(scratch)) as reporter,
     ):
         train(experiment, reporter)
 

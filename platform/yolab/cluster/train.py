@@ -15,7 +15,7 @@ from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.reporter import tracked
 from yolab.training.distributed import Workers
 from yolab.training.loop import Progress, train
-from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReporter
+from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReporter, keep_file
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
@@ -38,16 +38,17 @@ def unpacked(checkpoint: Any, folder: Path) -> Path | None:
 
 
 class RayTrainReporter:
-    """Reports to the Ray Train run that this process is a worker of."""
+    """Reports to the Ray Train run that this process is a worker of. Files go to the run's folder, which all nodes
+    share, what only this process needs to `scratch`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder, self.scratch = folder, scratch
         self.last = dict(NO_SCORES)
 
     def restore(self) -> Path | None:
         from ray import train as ray_train
 
-        return unpacked(ray_train.get_checkpoint(), self.folder)
+        return unpacked(ray_train.get_checkpoint(), self.scratch)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         from ray import train as ray_train
@@ -59,8 +60,8 @@ class RayTrainReporter:
     def should_stop(self) -> bool:
         return False
 
-    def save_artifact(self, path: Path) -> None:
-        """Files of a worker's machine would be lost with it: what is to be kept goes into the checkpoint."""
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return keep_file(path, self.folder / under)
 
 
 def run(
@@ -109,6 +110,7 @@ def fit(
         work,
         train_loop_config={
             "experiment": experiment.model_dump(),
+            "folder": str(folder.resolve()),
             "uri": uri,
             "run_id": run_id,
             "profile": profile_steps,
@@ -144,7 +146,7 @@ def work(config: dict[str, Any]) -> None:
     workers = Workers(context.get_world_rank(), context.get_world_size())
     experiment = Experiment.model_validate(config["experiment"])
     with tempfile.TemporaryDirectory() as scratch:
-        reporter = RayTrainReporter(Path(scratch))
+        reporter = RayTrainReporter(Path(config["folder"]), Path(scratch))
         writes = workers.rank == 0
         with (
             tracked(reporter, config["uri"], config["run_id"], Path(scratch))

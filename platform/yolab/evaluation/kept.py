@@ -14,6 +14,11 @@ from yolab.evaluation.detect import ImageDetections
 FILE_NAME = "detections.parquet"
 
 
+def file_name(epoch: int) -> str:
+    """Return what the detections of the evaluation after an epoch are called; later ones sort behind earlier ones."""
+    return f"detections-{epoch:04d}.parquet"
+
+
 def save(detections: Sequence[ImageDetections], path: Path) -> None:
     """Write a row for each detection: image_id, class (from 0), score, x1, y1, x2, y2 in pixels of the image. An image
     without any has one row without a class."""

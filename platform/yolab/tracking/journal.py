@@ -9,11 +9,12 @@ import os
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from yolab.tracking.runs import allowed_name, client
+from yolab.tracking.runs import allowed_name, client, log_artifact
 
 FILE_NAME = "journal.jsonl"
 POINTS_PER_CALL = 1000  # MLflow's limit
@@ -108,7 +109,7 @@ class Journal:
 
 
 class Flusher:
-    """A daemon thread that sends a journal to MLflow run `run_id` and never blocks or fails the training.
+    """A daemon thread that sends a journal, and files, to MLflow run `run_id` and never blocks or fails the training.
 
     It starts at the first `wake`, so restore the journal before. If MLflow is away it tries again: after 1, 2, … 30 s.
     """
@@ -116,6 +117,7 @@ class Flusher:
     def __init__(self, journal: Journal, uri: str, run_id: str) -> None:
         self._journal, self.uri, self.run_id = journal, uri, run_id
         self._sent = 0
+        self._files: deque[tuple[Path, str]] = deque()
         self._pending = threading.Event()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -128,6 +130,11 @@ class Flusher:
         if not self._started:
             self._started = True
             self._thread.start()
+
+    def send(self, path: Path, under: str) -> None:
+        """Send a file, which stays where it is, to a folder of the run's artifacts; returns at once."""
+        self._files.append((path, under))
+        self.wake()
 
     def close(self, patience_seconds: float) -> bool:
         """Send the rest, for at most so long; return whether all is in MLflow. If not, one warning says what to do."""
@@ -142,7 +149,11 @@ class Flusher:
                 left,
                 self._journal.path,
             )
-        return not left
+        if self._files:
+            logger.warning(
+                "MLflow lacks %d files of the run, such as %s, which stay there.", len(self._files), self._files[0][0]
+            )
+        return not left and not self._files
 
     def _work(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -157,7 +168,7 @@ class Flusher:
                     return
                 continue
             if pause == FIRST_PAUSE_SECONDS and not closing:
-                logger.warning("MLflow is away (%s). The training goes on, the metrics are sent later.", failure)
+                logger.warning("MLflow is away (%s). The training goes on, what it lacks is sent later.", failure)
             if time.monotonic() > self._deadline:
                 return
             self._pending.set()
@@ -172,9 +183,13 @@ class Flusher:
         try:
             entries = self._journal.entries()
             send_entries(entries[self._sent :], self.uri, self.run_id)
+            self._sent = len(entries)
+            while self._files:
+                path, under = self._files[0]
+                log_artifact(self.uri, self.run_id, path, under or None)
+                self._files.popleft()
         except Exception as error:  # whatever it is, the training must not hear of it
             return str(error).split("\n")[0][:200]
-        self._sent = len(entries)
         return None
 
 

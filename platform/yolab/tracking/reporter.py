@@ -1,6 +1,5 @@
 """Rank 0's Reporter with tracking around another one: first the journal, then the durable checkpoint, then MLflow."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,6 @@ from yolab.training.reporter import Reporter
 
 PATIENCE_SECONDS = 20.0
 
-logger = logging.getLogger(__name__)
-
 
 class TrackedReporter:
     """A Reporter that also writes a journal, whose copy travels inside each checkpoint, and sends it to MLflow.
@@ -22,7 +19,6 @@ class TrackedReporter:
 
     def __init__(self, inner: Reporter, journal: Journal, flusher: Flusher | None) -> None:
         self.inner, self.journal, self.flusher = inner, journal, flusher
-        self._warned = False
 
     def restore(self) -> Path | None:
         """Return the last durable checkpoint; the journal goes back to it."""
@@ -43,17 +39,12 @@ class TrackedReporter:
     def should_stop(self) -> bool:
         return self.inner.should_stop()
 
-    def save_artifact(self, path: Path) -> None:
-        """Keep the file with the inner reporter and in MLflow; if that fails, one warning, and the training goes on."""
-        self.inner.save_artifact(path)
-        if self.flusher is None:
-            return
-        try:
-            runs.log_artifact(self.flusher.uri, self.flusher.run_id, path)
-        except Exception as error:  # of MLflow, or of the storage behind it
-            if not self._warned:
-                logger.warning("MLflow did not take %s, which stays in the run's folder. %s", path.name, error)
-            self._warned = True
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        """Keep the file with the inner reporter; from there it is sent to MLflow."""
+        kept = self.inner.save_artifact(path, under)
+        if self.flusher:
+            self.flusher.send(kept, under)
+        return kept
 
 
 @contextmanager

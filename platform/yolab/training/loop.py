@@ -41,6 +41,7 @@ Progress = Callable[[int, int, int], None]  # epoch (from 1), batches done, batc
 LOSS_PARTS = ("loss_box", "loss_objectness", "loss_class", "loss")
 FAILED_BATCH = "failed_batch.safetensors"
 TRACE = "trace.json"
+EVALUATION = "evaluation"  # the folder of what evaluations leave
 _LOOK_EVERY = 50  # batches; to look at the loss is to wait for the device
 
 
@@ -105,7 +106,7 @@ def train(
             # the checkpoint is written while the EMA, which it holds a copy of, is scored
             written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None
             if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
-                metrics |= evaluate(state.ema.model, val_set, experiment, workers, Path(folder, kept.FILE_NAME))
+                metrics |= evaluate(state.ema.model, val_set, experiment, workers, reporter, epoch)
                 state.scores.append(0.1 * metrics["ap50"] + 0.9 * metrics["ap"])
             if written:
                 written.result()
@@ -217,10 +218,15 @@ class _Run:
 
 
 def evaluate(
-    model: Detector, dataset: coco.Dataset, experiment: Experiment, workers: Workers, detections_file: Path
+    model: Detector,
+    dataset: coco.Dataset,
+    experiment: Experiment,
+    workers: Workers,
+    reporter: Reporter,
+    epoch: int,
 ) -> dict[str, float]:
     """Return the COCO metrics of a model on a split, with the AP of each class, each worker looking at its part of the
-    images; keep the detections."""
+    images; keep the detections with the run."""
     own = detect(
         model,
         dataset.samples[workers.rank :: workers.size],
@@ -231,7 +237,9 @@ def evaluate(
     detections = workers.gather(own)
     metrics: dict[str, float] = {}
     if workers.rank == 0:
-        kept.save(detections, detections_file)
+        with tempfile.TemporaryDirectory() as scratch:
+            kept.save(detections, Path(scratch, kept.file_name(epoch)))
+            reporter.save_artifact(Path(scratch, kept.file_name(epoch)), EVALUATION)
         scores = score(dataset, detections)
         metrics = scores.metrics | scores.by_class(dataset.names)
     return workers.agree(metrics)

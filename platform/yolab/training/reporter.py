@@ -25,8 +25,8 @@ class Reporter(Protocol):
     def should_stop(self) -> bool:
         """Return whether to stop after this epoch, with state saved; the same answer on every rank."""
 
-    def save_artifact(self, path: Path) -> None:
-        """Keep a file (picture, table, weights) with the run."""
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        """Keep a file (picture, table, weights) with the run, in its folder `under`; return where."""
 
 
 class FolderReporter:
@@ -58,10 +58,18 @@ class FolderReporter:
     def should_stop(self) -> bool:
         return self.stop_requested
 
-    def save_artifact(self, path: Path) -> None:
-        target = self.folder / path.name
-        if target != path:
-            shutil.copyfile(path, target)
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return keep_file(path, self.folder / under)
+
+
+def keep_file(path: Path, folder: Path) -> Path:
+    """Copy a file into a folder, made if need be, in place of one of that name; return where it is."""
+    target, incoming = folder / path.name, folder / f"{path.name}.incoming"
+    if target != path:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, incoming)
+        incoming.rename(target)
+    return target
 
 
 def sync_folder(folder: Path) -> None:
@@ -88,5 +96,5 @@ class AnnouncingReporter:
     def should_stop(self) -> bool:
         return self.inner.should_stop()
 
-    def save_artifact(self, path: Path) -> None:
-        self.inner.save_artifact(path)
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return self.inner.save_artifact(path, under)
