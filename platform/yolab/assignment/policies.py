@@ -50,8 +50,7 @@ def assign(
         return propose(targets, grids, anchors, strides, radius, assigner.anchor_threshold).to(device)
 
     def matched(candidates: Candidates, levels: Sequence[Tensor], spread: float = CONSTRAINED) -> Positives:
-        predictions = candidates.gather([level.detach() for level in levels]).float()
-        return Positives(candidates, *simota.match(predictions, candidates, objects, assigner, spread), spread)
+        return Positives(candidates, *simota.match(levels, candidates, objects, assigner, spread), spread)
 
     fine = proposed(assigner.radius)
     if assigner.policy == "plain":
