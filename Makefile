@@ -37,7 +37,7 @@ demo: setup
 	@$(BIN)/yolab data demo data/demo
 	@$(BIN)/yolab data version data/demo --check
 	@$(BIN)/yolab sweep pipelines/experiments/demo.yaml --space search_spaces/demo.yaml --trials 4 --grace 6 --reduction 6 $$(test -d runs/demo && echo --resume)
-	@$(BIN)/yolab promote demo-detector --sweep demo --min-ap50 0.6
+	@$(BIN)/yolab promote demo-detector --sweep demo --min-ap50 0.7
 	@$(BIN)/yolab predict data/demo/val2017 --most 4 --weights models:/demo-detector@champion --output runs/demo/pictures
 	@echo
 	@echo 'Look at the runs:    $(BIN)/yolab ui'
