@@ -102,8 +102,6 @@ class Data(Section):
     train: str = "train2017"
     val: str = "val2017"
     image_size: int = Field(640, gt=0, le=8192, description="pixels of the long side")
-    early_size: int | None = Field(None, gt=0, le=8192, description="image_size in the first early_share of the epochs")
-    early_share: Share = Field(0.0, description="of the run, at its start, on smaller images: cheaper steps")
     on_error: Literal["fail", "skip"] = "fail"
     augment: Augment
 

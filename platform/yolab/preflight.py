@@ -147,8 +147,6 @@ def check_model(experiment: Experiment) -> None:
     with torch.device("meta"):
         stride = max(Detector(blueprint, classes=1).strides)
     check_size("data.image_size", experiment.data.image_size, experiment.model.name, stride)
-    if experiment.data.early_size:
-        check_size("data.early_size", experiment.data.early_size, experiment.model.name, stride)
 
 
 def _check_batch(experiment: Experiment) -> None:

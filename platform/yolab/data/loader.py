@@ -104,8 +104,7 @@ def samples_an_epoch(dataset: Dataset, repeat_threshold: float) -> int:
 
 
 class TrainingImages(TorchDataset):
-    """Augmented samples. After `mosaic_until` epochs they go without mosaic, mixup and paste-in; in the first
-    `early_until` ones they have another size."""
+    """Augmented samples. After `mosaic_until` epochs they go without mosaic, mixup and paste-in."""
 
     def __init__(
         self,
@@ -114,24 +113,19 @@ class TrainingImages(TorchDataset):
         augment: Augment,
         seed: int,
         mosaic_until: float = math.inf,
-        early_size: int | None = None,
-        early_until: float = 0,
         keep_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.source = _Source(dataset, size, keep_bytes)
         self.size, self.augment, self.seed = size, augment, seed
         self.mosaic_until = mosaic_until
-        self.early_size, self.early_until = early_size or size, early_until
 
     def __getitem__(self, key: Key) -> LabelledImage:
         epoch, index, _ = key
         random = np.random.default_rng([self.seed, *key])
         augment = self.augment
-        size = self.early_size if epoch <= self.early_until else self.size
-        self.source.resize(size)
         if epoch > self.mosaic_until:
             augment = augment.model_copy(update={"mosaic": 0.0, "paste_in": 0.0})
-        return augmented(index, self.source, size, augment, random)
+        return augmented(index, self.source, self.size, augment, random)
 
 
 class _Source:
@@ -145,13 +139,6 @@ class _Source:
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    def resize(self, size: int) -> None:
-        """Give images of another size from now on, whose pixels are kept anew."""
-        if size != self.size:
-            self.size, self._kept_bytes = size, 0
-            self._labels.clear()
-            self._kept.clear()
 
     def labels(self, index: int) -> Labels:
         labels = self._labels.get(index)
@@ -212,15 +199,7 @@ def training_loader(
     repeats = repeat_factors(dataset, data.repeat_threshold)
     sampler = EpochBatches(repeats, batch, seed, rank, workers)
     loader: DataLoader = DataLoader(
-        TrainingImages(
-            dataset,
-            data.image_size,
-            data.augment,
-            seed,
-            mosaic_until=epochs * (1 - data.augment.close_mosaic),
-            early_size=data.early_size,
-            early_until=epochs * data.early_share,
-        ),
+        TrainingImages(dataset, data.image_size, data.augment, seed, epochs * (1 - data.augment.close_mosaic)),
         batch_sampler=sampler,
         num_workers=processes,
         worker_init_fn=_begin_process,
