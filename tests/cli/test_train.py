@@ -71,7 +71,7 @@ def test_pictures_and_detections_of_the_last_evaluation_are_in_mlflow(trained):
     folder, printed = trained
     client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
     kept = {Path(file.path).name for file in client.list_artifacts(printed["run_id"], "evaluation")}
-    assert kept >= {"detections-0001.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
+    assert kept >= {"detections-000001.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
     assert {"ap/box", "ap/disc", "ar_100", "step_forward_seconds"} <= set(printed["metrics"])
 
 

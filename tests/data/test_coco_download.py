@@ -121,6 +121,23 @@ def test_another_file_than_the_published_one_is_refused(mirror, published, tmp_p
     assert [path.name for path in tmp_path.glob("coco*/*")] == ["train.zip"]
 
 
+def test_a_file_that_is_not_there_and_an_address_that_is_none_are_told_at_once(mirror, published, tmp_path):
+    mirror.files.clear()
+    with pytest.raises(YolabError, match="404"):
+        get(tmp_path / "coco", list(published), mirror.address, None, published)
+    assert len(mirror.asked) == 1
+    with pytest.raises(UsageError, match="begins with http"):
+        get(tmp_path / "coco", list(published), "images.example.org", None, published)
+
+
+def test_a_link_to_another_disk_is_filled_there(mirror, published, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "coco").symlink_to(tmp_path / "disk")
+    get(tmp_path / "coco", list(published), mirror.address, None, published)
+    assert (tmp_path / "coco").is_symlink()
+    assert verify(tmp_path / "coco").ok
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_comes(mirror, published, tmp_path, monkeypatch):
     monkeypatch.setattr(coco_download.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 100))
     with pytest.raises(UsageError, match="COCO needs"):

@@ -132,6 +132,15 @@ def test_pasted_objects_have_tight_boxes_and_hide_little_of_others(dataset):
     assert pasted > 40
 
 
+def test_an_outline_without_extent_or_outside_its_image_is_not_pasted(dataset):
+    line = Outlines(np.array([[96.2, 5], [96.4, 20], [96.2, 40]], np.float32), np.array([3]), np.array([0]))
+    odd = [replace(sample, outlines=line) for sample in dataset.samples]
+    source = TrainingImages(replace(dataset, samples=tuple(odd)), 96, PLAIN, 0).source
+    sample = LabelledImage(np.full((96, 96, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    for seed in range(20):
+        assert len(paste_in(sample, source, np.random.default_rng(seed)).boxes) == 0
+
+
 def test_without_outlines_nothing_is_pasted(dataset):
     bare = tuple(replace(sample, outlines=None) for sample in dataset.samples)
     source = TrainingImages(replace(dataset, samples=bare), 64, PLAIN, 0).source

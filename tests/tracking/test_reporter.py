@@ -92,6 +92,16 @@ def test_artifacts_are_kept_with_the_run_and_in_mlflow(
     assert sent.path == "evaluation/picture.png"
 
 
+def test_a_file_that_was_removed_keeps_no_other_from_mlflow(
+    folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"png")
+    with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+        reporter.flusher.send(folder / "removed.png", "")
+        reporter.save_artifact(tmp_path / "a.png")
+    assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png"]
+
+
 def test_artifacts_stay_in_the_folder_and_never_block_if_mlflow_is_away(
     folder: Path,
     tmp_path: Path,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from yolab.cli.output import JsonOption, console, print_json, print_table, progress_bar
-from yolab.errors import UsageError
+from yolab.errors import UsageError, YolabError
 
 # The content digest of the demo set, which is the same wherever it is drawn: how a whole one is recognised.
 DEMO_DIGEST = "978ddc7410f15089a9a7e7b2b4b8e982"
@@ -62,10 +62,14 @@ def coco(
             mirror,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
-    if pin:
+    above = data_version.data_version(folder)
+    if pin and above and above.path != folder.resolve():
+        told = f"{above.pin_file} pins all of {above.path.name}; `yolab data version {folder} --pin` renews that."
+        console.print(f"Not pinned: {told}", markup=False, soft_wrap=True)
+    elif pin:
         try:
             data_version.pin(folder)
-        except UsageError as error:  # the folder is there, which took longer than this
+        except YolabError as error:  # the folder is there, which took longer than this
             console.print(f"Not pinned: {error}", markup=False, soft_wrap=True)
     if as_json:
         print_json({"folder": str(folder), "splits": {split: asdict(written) for split, written in packed.items()}})

@@ -80,7 +80,10 @@ def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
     from yolab.reports.evaluation import save_report
 
     dataset = validation_set(experiment.data)
-    detections = kept.load(max(evaluations.glob("detections-*.parquet")))
+    last = max(evaluations.glob("detections-*.parquet"), default=None)
+    if last is None:  # a run that was at its end already when it was resumed
+        return []
+    detections = kept.load(last)
     return save_report(dataset, detections, score(dataset, detections), evaluations)
 
 

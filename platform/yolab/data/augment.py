@@ -270,16 +270,17 @@ def paste_in(sample: LabelledImage, source: Source, random: np.random.Generator)
         points = np.concatenate(polygons)
         left, top = np.floor(points.min(0)).clip(0).astype(int)
         right, bottom = np.minimum(np.ceil(points.max(0)), [labels.columns, labels.rows]).astype(int)
-        extent = np.maximum([right - left, bottom - top], 1)
-        scale = (room / extent).min()
-        box = np.concatenate([low, low + extent * scale]).astype(np.float32)
-        if room.min() <= _SLOT_PX or (extent * scale).min() <= _PASTED_PX or (_covered(boxes, box) >= 0.3).any():
+        if right <= left or bottom <= top:
             continue
+        extent = np.array([right - left, bottom - top])
+        scale = (room / extent).min()
         matrix = _shift(*low) @ np.diag([scale, scale, 1]) @ _shift(-left, -top)
-        _warp_part(image, source, index, labels, (left, top, right, bottom), matrix, polygons)
         around = _moved(points, matrix)
-        drawn = np.concatenate([around.min(0), around.max(0)]).clip(0, size).astype(np.float32)
-        boxes = np.concatenate([boxes, drawn[None]])
+        box = np.concatenate([around.min(0), around.max(0)]).clip(0, size).astype(np.float32)
+        if room.min() <= _SLOT_PX or (box[2:] - box[:2]).min() <= _PASTED_PX or (_covered(boxes, box) >= 0.3).any():
+            continue
+        _warp_part(image, source, index, labels, (left, top, right, bottom), matrix, polygons)
+        boxes = np.concatenate([boxes, box[None]])
         classes = np.append(classes, labels.classes[number])
     return LabelledImage(image, boxes, classes)
 

@@ -143,8 +143,9 @@ def _sample(
 def unlabelled(paths: Iterable[Path]) -> list[Sample]:
     """Return image files without annotations as samples, numbered from 0. Raises UsageError if one is no image."""
     samples = []
+    folders: dict[Path, ImageFolder] = {}
     for number, path in enumerate(paths):
-        folder = ImageFolder(path.parent)
+        folder = folders.setdefault(path.parent, ImageFolder(path.parent))
         try:
             image = decode(folder.read(path.name))
         except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 
 from yolab.data.new_folder import new_folder
 from yolab.data.pack import Packed, write_shards
@@ -76,6 +77,9 @@ def get(
     Raises UsageError if the target is there already or the disk is too small, YolabError if an archive can't be had or
     is not the published one.
     """
+    target = target.resolve()
+    if not mirror.startswith(("http://", "https://")):
+        raise UsageError(f"--mirror can't be {mirror!r}: give an address that begins with http:// or https://.")
     downloads = target.with_name(f"{target.name}.downloads")
     wanted = dict.fromkeys(archive for name in splits for archive in published[name][:2])
     packed = {}
@@ -108,6 +112,10 @@ def download(url: str, archive: Archive, target: Path, progress: Progress | None
         try:
             _continue(url, archive, target, have, progress)
         except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError) and error.code < 500:  # it will say the same the next time
+                if error.code == 416:  # the server's file is shorter than what is here
+                    target.unlink()
+                raise YolabError(f"Can't get {url}: {error}. --mirror takes another address.") from None
             fruitless = 0 if target.exists() and target.stat().st_size > have else fruitless + 1
             if fruitless == _ATTEMPTS:
                 why = getattr(error, "reason", error)
@@ -148,7 +156,8 @@ def _members(zipped: Path, files: Sequence[str], split: str, progress: Progress 
 
 
 def _require_space(downloads: Path, archives: dict[Archive, None]) -> None:
-    needed = sum(2 * archive.size for archive in archives) - sum(f.stat().st_size for f in downloads.iterdir())
+    here = (downloads / archive.name for archive in archives)
+    needed = sum(2 * archive.size for archive in archives) - sum(file.stat().st_size for file in here if file.exists())
     free = shutil.disk_usage(downloads).free
     if needed > free:
         raise UsageError(

@@ -1,5 +1,6 @@
 """The encoded images of a split: the files of a folder, or what `yolab data pack` made of them."""
 
+import errno
 import os
 import stat
 from functools import cached_property
@@ -56,7 +57,7 @@ class ImageFolder:
     def _place(self, name: str) -> tuple[np.ndarray, int, int]:
         assert self._packed is not None
         if name not in self._packed:
-            raise FileNotFoundError(f"no image {name!r} in the shards of {self.folder}")
+            raise FileNotFoundError(errno.ENOENT, "it is not in the folder's shards", name)
         return self._packed[name]
 
 
@@ -65,9 +66,11 @@ def _shard(path: Path) -> dict[str, tuple[np.ndarray, int, int]]:
 
     try:
         with pyarrow.ipc.open_file(pyarrow.memory_map(str(path))) as reader:
-            batch = reader.get_batch(0)
+            (batch,) = (reader.get_batch(number) for number in range(reader.num_record_batches))
             names, images = batch.column("file_name").to_pylist(), batch.column("image")
-    except (pyarrow.ArrowInvalid, KeyError, OSError) as error:
+            if images.type != pyarrow.binary():
+                raise TypeError(f"its images are {images.type}")
+    except (pyarrow.ArrowInvalid, KeyError, OSError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path} is no whole shard of packed images ({error}): pack the data anew, or pull it."
         ) from None

@@ -14,6 +14,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises UsageError if `target` is there already and is anything but an empty folder.
     """
+    target = target.resolve()  # a link to another disk is filled there
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already: choose another folder, or remove it first.")
     incoming = target.with_name(f"{target.name}.incoming")

@@ -38,7 +38,7 @@ def read(segmentations: Sequence[Any], boxes: np.ndarray) -> Outlines | None:
     for owner, (segmentation, box) in enumerate(zip(segmentations, boxes)):
         try:
             polygons = [np.array(polygon, np.float32).reshape(-1, 2) for polygon in segmentation or []]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         polygons = [polygon for polygon in polygons if len(polygon) >= 3]
         if polygons and _fits(np.concatenate(polygons), box):

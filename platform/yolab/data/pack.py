@@ -4,7 +4,7 @@ small ones. Annotations stay the JSON that they are; the content digest stays th
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow
@@ -61,7 +61,7 @@ def _named(root: Path, split: str) -> list[str]:
     checked = check_annotations(root, split, content)
     faults = [finding for finding in checked.findings if finding.about == "images"]
     if faults:
-        told = report(root, [type(checked)(checked.images, checked.annotations, tuple(faults))])
+        told = report(root, [replace(checked, findings=tuple(faults))])
         raise UsageError(f"{told.summary()}\nRepair the data, or take these images out of it, before it is packed.")
     return [image["file_name"] for image in sorted(content["images"], key=lambda image: image["id"])]
 

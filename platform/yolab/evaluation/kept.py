@@ -16,7 +16,7 @@ FILE_NAME = "detections.parquet"
 
 def file_name(epoch: int) -> str:
     """Return what the detections of the evaluation after an epoch are called; later ones sort behind earlier ones."""
-    return f"detections-{epoch:04d}.parquet"
+    return f"detections-{epoch:06d}.parquet"
 
 
 def save(detections: Sequence[ImageDetections], path: Path) -> None:

@@ -149,11 +149,10 @@ class Flusher:
                 left,
                 self._journal.path,
             )
-        if self._files:
-            logger.warning(
-                "MLflow lacks %d files of the run, such as %s, which stay there.", len(self._files), self._files[0][0]
-            )
-        return not left and not self._files
+        files = list(self._files)
+        if files:
+            logger.warning("MLflow lacks %d files of the run, such as %s, which stay there.", len(files), files[0][0])
+        return not left and not files
 
     def _work(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -186,6 +185,10 @@ class Flusher:
             self._sent = len(entries)
             while self._files:
                 path, under = self._files[0]
+                if not path.exists():
+                    logger.warning("%s was removed before MLflow had it.", path)
+                    self._files.popleft()
+                    continue
                 log_artifact(self.uri, self.run_id, path, under or None)
                 self._files.popleft()
         except Exception as error:  # whatever it is, the training must not hear of it
