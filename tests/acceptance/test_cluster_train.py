@@ -15,9 +15,11 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
+from yolab.evaluation.kept import after_epoch
 from yolab.experiment import build
 from yolab.tracking.journal import read_entries
 from yolab.tracking.runs import client, list_runs
+from yolab.training.loop import EVALUATION
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -48,6 +50,9 @@ def test_two_workers_have_the_first_loss_of_one_and_leave_one_run_with_each_epoc
     assert [epoch for epoch, _ in losses["two"]] == [1, 2, 3]
     assert losses["two"][0][1] == pytest.approx(losses["one"][0][1], rel=1e-3)
     assert Path(tmp_path, two["weights"]).exists()
+    for name in ("one", "two"):
+        kept = {file.name for file in (tmp_path / "runs" / name / EVALUATION).glob("*.parquet")}
+        assert kept == {after_epoch(epoch) for epoch, _ in history(tmp_path, name, "ap")}
     assert set(one) == set(two)
 
 

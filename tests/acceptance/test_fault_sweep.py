@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from tests import tiny_set
 from yolab.cluster.sweep import read_events, rows
+from yolab.evaluation.kept import after_epoch
 from yolab.experiment import build
 from yolab.tracking.runs import client, list_runs
-from yolab.training.loop import train
+from yolab.training.loop import EVALUATION, train
 from yolab.training.reporter import FolderReporter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -68,6 +69,9 @@ def assert_whole(folder: Path, uri: str) -> None:
     for run in children:
         steps = [point.step for point in client(uri).get_metric_history(run["run_id"], "loss")]
         assert steps == list(range(1, len(steps) + 1))
+        evaluated = {point.step for point in client(uri).get_metric_history(run["run_id"], "ap")}
+        kept = {file.name for file in (folder / run["name"] / EVALUATION).iterdir()}
+        assert kept == {after_epoch(step) for step in evaluated}
 
 
 def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_had_ended(arguments, tmp_path):

@@ -40,11 +40,11 @@ def test_a_dropped_class_takes_its_outlines_with_it(tiny: Tiny) -> None:
     for annotation in tiny.content["train"]["annotations"][:2]:
         annotation["segmentation"] = [corners[annotation["id"]]]
     tiny.write()
-    (sample, _) = training_set(data_of(tiny)).samples
+    (sample, _) = training_set(data_of(tiny), with_outlines=True).samples
     assert [len(sample.outlines.of(owner)[0]) for owner in (0, 1)] == [3, 4]  # in the order of their ids
-    (sample, _) = training_set(data_of(tiny, classes=["dog="])).samples
+    (sample, _) = training_set(data_of(tiny, classes=["dog="]), with_outlines=True).samples
     np.testing.assert_array_equal(sample.outlines.of(0)[0].ravel(), corners[3])
-    assert coco.load(tiny.root, "train").samples[0].outlines is None
+    assert training_set(data_of(tiny)).samples[0].outlines is None
 
 
 @pytest.mark.parametrize(

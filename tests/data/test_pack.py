@@ -8,6 +8,7 @@ import torch
 
 from tests.data.conftest import Tiny
 from yolab.data import coco
+from yolab.data.annotations import split_names
 from yolab.data.digest import content_digest
 from yolab.data.images import ImageFolder
 from yolab.data.loader import training_loader
@@ -38,6 +39,15 @@ def test_what_is_learned_from_is_the_same_to_the_bit(tiny, packed):
 
     for ours, theirs in zip(batches(packed), batches(tiny.root), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_images_that_are_described_alone_are_packed_verified_and_covered_by_the_digest(tiny, tmp_path):
+    (tiny.root / "annotations" / "instances_val.json").rename(tiny.root / "annotations" / "image_info_val.json")
+    (tiny.root / "annotations" / "image_info_elsewhere.json").write_text('{"images": [], "categories": []}')
+    assert split_names(tiny.root) == ["train", "val"]
+    assert list(pack(tiny.root, tmp_path / "packed")) == ["train", "val"]
+    (tiny.folder("val") / "a.jpg").write_bytes(b"no picture")
+    assert list(verify(tiny.root).faults) == ["undecodable_image"]
 
 
 def test_verification_decodes_what_is_packed(tiny, packed, tmp_path):

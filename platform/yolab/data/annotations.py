@@ -48,13 +48,16 @@ def annotations_file(root: Path, split: str) -> Path:
 
 
 def split_names(root: Path) -> list[str]:
-    """Return the names of the splits that have annotations. Raises UsageError if there are none."""
+    """Return the names of the splits that have annotations, and of those whose images are there and described alone.
+    Raises UsageError if there are none."""
     if not root.is_dir():
         raise UsageError(f"There is no data set at {root}, no such folder: check the path, or make one (yolab data).")
-    names = sorted(path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json"))
+    described = (path.stem.removeprefix("image_info_") for path in root.glob("annotations/image_info_*.json"))
+    names = {path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json")}
+    names |= {name for name in described if (root / name).is_dir()}
     if not names:
         raise UsageError(f"{root} has no annotations/instances_<split>.json: give a folder in COCO layout.")
-    return names
+    return sorted(names)
 
 
 def read_annotations(root: Path, split: str) -> dict[str, list[Any]]:

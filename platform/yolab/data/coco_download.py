@@ -67,7 +67,6 @@ def get(
     splits: Sequence[str] = ("train2017", "val2017"),
     mirror: str = MIRROR,
     progress: Progress | None = None,
-    published: dict[str, Split] = SPLITS,
 ) -> dict[str, Packed]:
     """Write the named splits of COCO to a new folder, packed; say what of each.
 
@@ -81,7 +80,7 @@ def get(
     if not mirror.startswith(("http://", "https://")):
         raise UsageError(f"--mirror can't be {mirror!r}: give an address that begins with http:// or https://.")
     downloads = target.with_name(f"{target.name}.downloads")
-    wanted = dict.fromkeys(archive for name in splits for archive in published[name][:2])
+    wanted = dict.fromkeys(archive for name in splits for archive in SPLITS[name][:2])
     packed = {}
     with new_folder(target) as incoming:
         downloads.mkdir(exist_ok=True)
@@ -90,7 +89,7 @@ def get(
             download(f"{mirror.rstrip('/')}/{archive.path}", archive, downloads / archive.name, progress)
         (incoming / "annotations").mkdir()
         for name in splits:
-            split = published[name]
+            split = SPLITS[name]
             with zipfile.ZipFile(downloads / split.annotations.name) as zipped:
                 content = zipped.read(split.member)
             (incoming / split.member).write_bytes(content)

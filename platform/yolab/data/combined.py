@@ -14,10 +14,11 @@ from yolab.errors import UsageError
 from yolab.experiment import Data, nearest
 
 
-def training_set(data: Data) -> Dataset:
-    """Return the training split of `data.path` and of each folder of `data.also`, as one. Raises UsageError."""
+def training_set(data: Data, with_outlines: bool = False) -> Dataset:
+    """Return the training split of `data.path` and of each folder of `data.also`, as one, with the objects' polygons if
+    they are wanted. Raises UsageError."""
     sets = [
-        with_classes(coco.load(Path(folder), data.train, data.on_error, with_outlines=True), data.classes)
+        with_classes(coco.load(Path(folder), data.train, data.on_error, with_outlines), data.classes)
         for folder in (data.path, *data.also)
     ]
     return _joined(sets) if len(sets) > 1 else sets[0]

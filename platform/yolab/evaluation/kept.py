@@ -14,9 +14,14 @@ from yolab.evaluation.detect import ImageDetections
 FILE_NAME = "detections.parquet"
 
 
-def file_name(epoch: int) -> str:
-    """Return what the detections of the evaluation after an epoch are called; later ones sort behind earlier ones."""
+def after_epoch(epoch: int) -> str:
+    """Return what the file with the detections of a run's evaluation after an epoch is called."""
     return f"detections-{epoch:06d}.parquet"
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the file of a run's last evaluation, of those in its folder."""
+    return max(folder.glob("detections-*.parquet"), default=None)
 
 
 def save(detections: Sequence[ImageDetections], path: Path) -> None:

@@ -61,7 +61,8 @@ def train(
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
-    train_set, val_set = combined.training_set(experiment.data), combined.validation_set(experiment.data)
+    train_set = combined.training_set(experiment.data, with_outlines=True)
+    val_set = combined.validation_set(experiment.data)
     about = anchors.with_fitting_anchors(Description.of(experiment, train_set.names), train_set.samples, experiment)
 
     batches, sampler = training_loader(
@@ -238,8 +239,8 @@ def evaluate(
     metrics: dict[str, float] = {}
     if workers.rank == 0:
         with tempfile.TemporaryDirectory() as scratch:
-            kept.save(detections, Path(scratch, kept.file_name(epoch)))
-            reporter.save_artifact(Path(scratch, kept.file_name(epoch)), EVALUATION)
+            kept.save(detections, Path(scratch, kept.after_epoch(epoch)))
+            reporter.save_artifact(Path(scratch, kept.after_epoch(epoch)), EVALUATION)
         scores = score(dataset, detections)
         metrics = scores.metrics | scores.by_class(dataset.names)
     return workers.agree(metrics)
