@@ -13,7 +13,7 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
     {"errors", "interruption", "memory", "yaml_file"},
-    {"experiment"},
+    {"experiment", "tables"},
     {"assignment", "losses", "data", "models"},
     {"training", "evaluation"},
     {"preflight"},

@@ -230,9 +230,12 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
 
     Raises UsageError, with every mistake found, each with its place and what would be right.
     """
-    merged = _read_with_parents(Path(path), seen=())
-    changes = dict(_split_override(text) for text in overrides)
-    return build(merged, changes, source=str(path))
+    return build(_read_with_parents(Path(path), seen=()), changes_of(overrides), source=str(path))
+
+
+def changes_of(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return `key.path=value` texts as values by dotted path. Raises UsageError."""
+    return dict(_split_override(text) for text in overrides)
 
 
 def build(
@@ -240,7 +243,7 @@ def build(
 ) -> Experiment:
     """Return the experiment of nested `values`, from `source`, with `changes` by dotted path, from `changed_by`; both
     are named in errors."""
-    known = list(_paths(Experiment))
+    known = list(paths(Experiment))
     for path in changes:
         if path not in known:
             raise UsageError(_unknown(path, known, changed_by))
@@ -332,11 +335,11 @@ def _expand_presets(values: dict[str, Any]) -> dict[str, Any]:
     return merge(below, values)
 
 
-def _paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _paths(field.annotation, f"{prefix}{name}.")
+            yield from paths(field.annotation, f"{prefix}{name}.")
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -358,7 +361,7 @@ def _path_of(problem: Mapping[str, Any]) -> str:
 def _in_words(problem: Mapping[str, Any], source: str) -> str:
     where = _path_of(problem)
     if problem["type"] == "extra_forbidden":
-        return _unknown(where, list(_paths(Experiment)), source)
+        return _unknown(where, list(paths(Experiment)), source)
     if problem["type"] == "missing":
         return f"{where} is missing in {source}: add it."
     if problem["type"] == "model_type":

@@ -48,6 +48,11 @@ class Cleared:
     def digest(self) -> str:
         return self.experiment.digest(self.data_digest, self.start_digest)
 
+    @property
+    def recipe_digest(self) -> str:
+        """The digest of the experiment with any seed."""
+        return self.experiment.model_copy(update={"seed": 0}).digest(self.data_digest, self.start_digest)
+
 
 def clear(
     experiment: Experiment, capacity: Capacity | None = None, progress: Callable[[int, int], None] | None = None

@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from yolab.cluster.sweep import read_events, rows
+from yolab.cluster.events import Events
 from yolab.evaluation.kept import after_epoch
 from yolab.experiment import build
 from yolab.tracking.runs import client, list_runs
@@ -27,6 +27,10 @@ from yolab.training.reporter import FolderReporter
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 TRIALS = 4
+
+
+def rows(folder: Path) -> list[dict]:
+    return list(Events(folder).rows().values())
 
 
 @pytest.fixture
@@ -79,24 +83,28 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ended = wait_for_first_end(folder, running)
     kill_tree(psutil.Process(running.pid))
-    before = Counter(event["trial"] for event in read_events(folder))
+    before = Counter(event["trial"] for event in Events(folder).news())
 
     refused = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr
     assert "Traceback" not in refused.stderr
 
-    resumed = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    resumed = subprocess.run(
+        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert len(json.loads(resumed.stdout)) == TRIALS
-    after = Counter(event["trial"] for event in read_events(folder))
+    after = Counter(event["trial"] for event in Events(folder).news())
     assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
     assert_whole(folder, uri)
     assert_equal_to_a_plain_run(next(row for row in rows(folder) if row["trial"] not in ended), tmp_path)
 
-    again = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(
+        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
-    assert Counter(event["trial"] for event in read_events(folder)) == after
+    assert Counter(event["trial"] for event in Events(folder).news()) == after
     assert_whole(folder, uri)
 
 
@@ -133,6 +141,8 @@ def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved
     assert "--resume" in errors
     assert "Traceback" not in errors
 
-    resumed = subprocess.run([*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    resumed = subprocess.run(
+        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert_whole(folder, uri)

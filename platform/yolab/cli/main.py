@@ -5,7 +5,22 @@ import sys
 import typer
 from rich.markup import escape
 
-from yolab.cli import bench, data, doctor, evaluate, export, models, predict, promote, runs, sweep, train, ui, weights
+from yolab.cli import (
+    ablate,
+    bench,
+    data,
+    doctor,
+    evaluate,
+    export,
+    models,
+    predict,
+    promote,
+    runs,
+    sweep,
+    train,
+    ui,
+    weights,
+)
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
 from yolab.interruption import stop_on_sigterm_as_on_ctrl_c
@@ -16,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (doctor, models, train, evaluate, predict, export, sweep, runs, promote, ui, bench):
+for verb in (doctor, models, train, evaluate, predict, export, sweep, ablate, runs, promote, ui, bench):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
 app.add_typer(data.app, name="data")

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from yolab.cli.output import JsonOption, console, print_json, print_table
-from yolab.errors import UsageError
 
 COLUMNS = ("name", "state", "AP", "AP50", "started", "seconds", "model", "digest")
 
@@ -25,10 +24,11 @@ def runs(
 
     Example: yolab runs --sweep bccd-sweep
     """
+    from yolab.tracking import record
     from yolab.tracking import runs as tracking
 
     where = uri or tracking.default_uri(home)
-    parent = _sweep_id(where, experiment, sweep) if sweep else None
+    parent = record.sweep_run(where, sweep, experiment)["run_id"] if sweep else None
     found = tracking.list_runs(where, experiment, parent)
     if as_json:
         print_json(found)
@@ -36,22 +36,6 @@ def runs(
     print_table(tracking.without_password(where), COLUMNS, [_row(run) for run in found])
     if not found:
         console.print("No runs yet: `yolab train EXPERIMENT.yaml` makes one.", markup=False)
-
-
-def _sweep_id(uri: str, experiment: str | None, name: str) -> str:
-    """Return the id of the newest sweep of that name. Raises UsageError with the nearest name."""
-    from yolab.experiment import nearest
-    from yolab.tracking.record import KIND_TAG
-    from yolab.tracking.runs import list_runs, without_password
-
-    sweeps = [run for run in list_runs(uri, experiment) if run["tags"].get(KIND_TAG) == "sweep"]
-    if not sweeps:
-        raise UsageError(f"MLflow at {without_password(uri)} has no sweep: `yolab sweep` makes one.")
-    for run in sweeps:
-        if run["name"] == name:
-            return str(run["run_id"])
-    names = [run["name"] for run in sweeps]
-    raise UsageError(f"There is no sweep {name!r}. Did you mean {nearest(name, names)}? `yolab runs` lists all.")
 
 
 def _row(run: dict[str, Any]) -> list[Any]:

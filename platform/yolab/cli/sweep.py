@@ -1,168 +1,255 @@
 """yolab sweep: a search over an experiment, by Ray Tune."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.live import Live
 
-from yolab.cli.output import JsonOption, console, print_json, print_table, table_of
+from yolab.cli.output import JsonOption, console
 
-_SHORT = {"model.scale.depth": "depth", "model.scale.width": "width", "assigner.top_k": "top_k"}
+if TYPE_CHECKING:
+    from yolab.cluster.budget import Budget
+    from yolab.cluster.request import Request
+    from yolab.cluster.search import Points
+    from yolab.cluster.sweep import Sweep
+    from yolab.preflight import Capacity, Cleared
+
+DEFAULT_SPACE = Path("search_spaces/compound_scaling.yaml")
 
 
 def sweep(
-    experiment: Annotated[Path, typer.Argument(help="The experiment that every trial starts from.")],
+    experiment: Annotated[Path | None, typer.Argument(help="The experiment that every trial starts from.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")] = None,
-    space: Annotated[Path, typer.Option(help="The search space: paths and what may stand there.")] = Path(
-        "search_spaces/compound_scaling.yaml"
-    ),
+    space: Annotated[
+        Path | None, typer.Option(help=f"Paths and what may stand there; default: {DEFAULT_SPACE}.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Points to try.")] = 16,
-    grace: Annotated[int, typer.Option(min=1, help="Epochs that every trial gets before ASHA may stop it.")] = 5,
-    reduction: Annotated[int, typer.Option(min=2, help="ASHA lets one of so many go on.")] = 3,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep of this name.")] = False,
+    searcher: Annotated[
+        str, typer.Option(help="random, grid, or tpe, which learns from the trials so far.")
+    ] = "random",
+    scheduler: Annotated[str | None, typer.Option(help="asha, hyperband, median, pbt or none.")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="ap, ap50, ap_small, params, gflops, latency_ms; several give a front.")
+    ] = None,
+    trials: Annotated[str | None, typer.Option(help="Points to try (16); with --resume, +20 for so many more.")] = None,
+    grace: Annotated[int, typer.Option(min=1, help="Epochs that every trial gets before it may be stopped.")] = 5,
+    reduction: Annotated[int, typer.Option(min=2, help="asha and hyperband let one of so many go on.")] = 3,
+    retries: Annotated[int, typer.Option(min=0, help="How often a crashed trial begins again where it was.")] = 1,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after so many hours.")] = None,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Stop when so many trials have ended.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop when so much is spent, at --price.")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Of one GPU, or core, for an hour.")] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Let tpe learn from the trials of this sweep.")] = None,
+    fork: Annotated[str | None, typer.Option(help="As this sweep, in another --space, knowing its trials.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with the sweep of this name.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the sweeps.")] = False,
+    status: Annotated[str | None, typer.Option(help="Show the trials of this sweep.")] = None,
+    stop: Annotated[str | None, typer.Option(help="Stop this sweep, with its state saved.")] = None,
     home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Search a space: trials in parallel, the bad ones stopped early by ASHA, all of them in MLflow.
+    """Search a space: trials in parallel, the bad ones stopped early, all of them in MLflow.
 
     Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/compound_scaling.yaml --name bccd-scaling
     """
-    from yolab import preflight
-    from yolab.cli.train import cleared_experiment
-    from yolab.cluster import spaces
-    from yolab.cluster import sweep as search
-    from yolab.cluster.connect import capacity
+    from yolab import yaml_file
+    from yolab.cli import sweep_view
+    from yolab.cluster import budget
+    from yolab.cluster.request import Request, known_from, of_folder
     from yolab.errors import UsageError
-    from yolab.experiment import NAME
+    from yolab.experiment import NAME, load
     from yolab.tracking import folders, record, runs
 
-    room = capacity()
-    cleared = cleared_experiment(experiment, overrides or [], room)
-    domains = spaces.read(space, cleared.experiment)
-    points = tuple(spaces.draw(domains, trials, cleared.experiment.seed))
-    for point in points:
-        preflight.check_model(spaces.at(cleared.experiment, point))
-    name = name or cleared.experiment.name
+    ways = {"--resume": resume, "--fork": fork, "--list": listed or None, "--status": status, "--stop": stop}
+    taken = [option for option, value in ways.items() if value is not None]
+    if len(taken) + (experiment is not None) != 1:
+        raise UsageError("Say one thing: an EXPERIMENT to search, or --resume, --fork, --status, --stop or --list.")
+    if listed:
+        sweep_view.show_all(home, as_json)
+        return
+    if status or stop:
+        folder = _existing(home, str(status or stop))
+        if stop and not budget.is_running(folder):
+            raise UsageError(f"Nobody works on the sweep {stop}: `yolab sweep --status {stop}` shows how far it is.")
+        if stop:
+            budget.ask_to_stop(folder)
+            console.print(f"{stop} stops within seconds; go on with `yolab sweep --resume {stop}`.", highlight=False)
+        else:
+            sweep_view.show(folder, as_json)
+        return
+    limits = budget.Budget(max_hours, max_trials, max_cost, price)
+    if resume:
+        folder = _existing(home, resume)
+        request = of_folder(folder)
+        if trials is not None:
+            request = request.with_more(_more(trials))
+        cleared, room = _cleared(request.described())
+        if cleared.digest != request.digest:
+            raise UsageError(f"{resume} can't go on: its data, or the weights that it starts from, have changed since.")
+        points = request.points(request.checked(str(folder)), cleared)
+        folders.extend(folder, request.work())
+        _go_on(request, points, cleared, room, folder, limits, as_json)
+        return
+    if fork:
+        described = of_folder(_existing(home, fork)).described()
+        if space is None:
+            raise UsageError(f"Say what to search other than {fork} did: --space FILE.")
+    else:
+        described = load(Path(str(experiment)), overrides or [])
+    name = name or (f"{fork}-fork" if fork else described.name)
     if not re.fullmatch(NAME, name):
         raise UsageError(f"--name can't be {name!r}: take letters, digits, dots, dashes and underscores.")
-    folder = home / name
-    work = {"digest": cleared.digest, "space": domains, "trials": trials, "grace": grace, "reduction": reduction}
-    if folder.exists() and not resume:
-        raise UsageError(f"There is a run or sweep {name} in {home}: go on by --resume, or say another --name.")
-    if resume and not folder.exists():
-        raise UsageError(f"There is no sweep {name} in {home} to go on with: leave out --resume.")
-    uri = runs.tracking_uri(cleared.experiment, home)
-    runs.check_answers(uri)
-    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
-    if _ended(folder) < trials:
-        parent_id = record.open_recorded(cleared, uri, name, key, record.tags_of(cleared, "sweep"))
-        tags = record.tags_of(cleared, "trial")
-        _search(
-            search.Sweep(name, key, folder.resolve(), cleared, uri, parent_id, tags, points, grace, reduction), room
-        )
-    _show(cleared, folder, domains, as_json)
+    if (home / name).exists():
+        raise UsageError(f"There is a run or sweep {name} in {home}: go on by --resume {name}, or say another --name.")
+    cleared, room = _cleared(described)
+    objectives = tuple(objective or ["ap"])
+    request = Request(
+        cleared.experiment.model_dump(),
+        cleared.digest,
+        yaml_file.read(space or DEFAULT_SPACE),
+        searcher,
+        scheduler or ("asha" if objectives == ("ap",) and searcher != "grid" else "none"),
+        objectives,
+        None if searcher == "grid" and trials is None else _count(trials or "16"),
+        grace,
+        reduction,
+        retries,
+    )
+    asked = request.checked(str(space or DEFAULT_SPACE))
+    if warm_start or fork:
+        uri = runs.tracking_uri(cleared.experiment, home)
+        request = replace(request, known=known_from(record.trials_of(uri, str(warm_start or fork)), asked))
+    points = request.points(asked, cleared)
+    runs.check_answers(runs.tracking_uri(cleared.experiment, home))
+    folders.claim(home / name, request.work())
+    _go_on(request, points, cleared, room, home / name, limits, as_json)
 
 
-def _search(described: Any, room: Any) -> None:
+def _go_on(
+    request: "Request",
+    points: "Points",
+    cleared: "Cleared",
+    room: "Capacity",
+    folder: Path,
+    limits: "Budget",
+    as_json: bool,
+) -> None:
     """Run what is left of a sweep, and record how it ended."""
-    from yolab.cluster import sweep as search
+    from yolab.cli import sweep_view
+    from yolab.cluster import schedulers, spaces
+    from yolab.cluster.events import Events
+    from yolab.cluster.search import study_of
+    from yolab.cluster.sweep import Sweep
+    from yolab.reports.sweep import save_pictures
+    from yolab.tracking import folders, record, runs
+
+    key, _ = folders.claimed(folder)
+    experiment = cleared.experiment
+    uri = runs.tracking_uri(experiment, folder.parent)
+    runs.check_answers(uri)
+    events = Events(folder)
+    if not points.left(events.rows()):
+        sweep_view.show(folder, as_json)
+        return
+    space = spaces.parse(request.space, experiment, str(folder))
+    described = Sweep(
+        folder.name,
+        key,
+        folder.resolve(),
+        cleared,
+        uri,
+        record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "sweep")),
+        record.tags_of(cleared, "trial") | {record.SWEEP_TAG: folder.name, record.SCHEDULER_TAG: request.scheduler},
+        points,
+        schedulers.scheduler(request.scheduler, experiment.recipe.epochs, request.grace, request.reduction, space),
+        request.retries,
+        "latency_ms" in request.objectives,
+    )
+    how_to_go_on = f"Go on with `yolab sweep --resume {folder.name}`; the state is in {folder}."
+    why = search(described, room, limits, request.trials, how_to_go_on)
+    for picture in save_pictures(
+        study_of(space, request.objectives, list(events.rows().values())), folder / "pictures"
+    ):
+        runs.log_artifact(uri, described.parent_id, picture, "sweep")
+    rows = [row for row in events.rows().values() if "ap" in row]
+    best = max(rows, key=lambda row: row["ap"])
+    stopped = why is not None and points.left(events.rows())
+    metrics = {score: best[score] for score in ("ap", "ap50", "ap_small")}
+    tags = {record.STATE_TAG: "stopped" if stopped else "finished"}
+    runs.finish_run(uri, described.parent_id, "KILLED" if stopped else "FINISHED", metrics, tags)
+    if stopped:
+        console.print(f"Stopped, because {why}. {how_to_go_on}", soft_wrap=True, highlight=False)
+    elif len(events.rows()) < (request.trials or 0):
+        console.print(f"The space had no more than {len(events.rows())} different points that can be tried.")
+    sweep_view.show(folder, as_json)
+
+
+def search(described: "Sweep", room: "Capacity", limits: "Budget", trials: int | None, how_to_go_on: str) -> str | None:
+    """Run trials and show them while they run; return why they were stopped, if the budget did so. A run that is
+    interrupted, or fails, is recorded as such."""
+    from yolab.cli import sweep_view
+    from yolab.cluster import sweep as cluster
+    from yolab.cluster.budget import watched
     from yolab.cluster.connect import connected
+    from yolab.cluster.events import Events
     from yolab.tracking import record, runs
 
-    def end(status: Any, state: str, **more: Any) -> None:
-        runs.finish_run(described.uri, described.parent_id, status, tags={record.STATE_TAG: state}, **more)
+    folder, compute = described.folder, described.cleared.experiment.compute
+    devices = compute.workers * (compute.gpus_per_worker or compute.cpus_per_worker)
 
-    folder = described.folder
+    def end(status: Literal["FAILED", "KILLED"], **tags: str) -> None:
+        runs.finish_run(described.uri, described.parent_id, status, tags=tags)
+
     try:
-        with connected(), _display(folder, len(described.points)):
-            search.run(described, room)
+        with connected(), watched(folder, limits, devices) as why, sweep_view.display(folder, trials):
+            cluster.run(described, room)
         # Ray Tune takes the first Ctrl-C itself, saves its state and returns
-        if _ended(folder) < len(described.points):
+        if described.points.left(Events(folder).rows()) and not why:
             raise KeyboardInterrupt
     except KeyboardInterrupt:
-        end("KILLED", "interrupted")
-        console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
+        end("KILLED", **{record.STATE_TAG: "interrupted"})
+        console.print(f"Stopped. {how_to_go_on}", soft_wrap=True, highlight=False)
         raise
-    except Exception:
-        end("FAILED", "failed")
+    except Exception as error:
+        end("FAILED", **{record.STATE_TAG: "failed", record.ERROR_TAG: str(error)})
         raise
-    best = max(search.rows(folder), key=lambda row: row.get("ap", 0.0))
-    end("FINISHED", "finished", metrics={score: best[score] for score in ("ap", "ap50", "ap_small") if score in best})
+    return why[0] if why else None
 
 
-def _ended(folder: Path) -> int:
-    from yolab.cluster.sweep import ENDED, rows
+def _cleared(experiment: Any) -> tuple["Cleared", "Capacity"]:
+    from yolab.cli.train import cleared_experiment
+    from yolab.cluster.connect import capacity
 
-    return sum(row["state"] in ENDED for row in rows(folder))
-
-
-def _show(cleared: Any, folder: Path, domains: dict[str, Any], as_json: bool) -> None:
-    """Print the table of all trials, the best first."""
-    from yolab.cluster.spaces import at
-    from yolab.cluster.sweep import rows
-    from yolab.models.count import cost
-    from yolab.models.weights import Description
-
-    table, documents = [], []
-    for row in sorted(rows(folder), key=lambda row: -row.get("ap", -1.0)):
-        described = at(cleared.experiment, row["point"])
-        about = Description.of(described, cleared.names)
-        counted = cost(about.blueprint(), len(cleared.names), described.data.image_size)
-        scores = [row.get(score) for score in ("ap", "ap50", "ap_small")]
-        seconds = round(row.get("time_total_s", 0.0), 1)
-        point = [_short(row["point"].get(path)) for path in domains]
-        table.append(
-            [row["trial"], *point, f"{counted.params / 1e6:.2f} M", counted.gflops, *scores, str(seconds), row["state"]]
-        )
-        documents.append(row | {"params": counted.params, "gflops": counted.gflops, "seconds": seconds})
-    if as_json:
-        print_json(documents)
-        return
-    columns = ["trial", *(_SHORT.get(path, path) for path in domains)]
-    print_table(folder.name, [*columns, "params", "GFLOPs", "AP", "AP50", "AP_small", "seconds", "state"], table)
+    room = capacity()
+    return cleared_experiment(experiment, room), room
 
 
-@contextmanager
-def _display(folder: Path, trials: int) -> Iterator[None]:
-    """Show the trials while they run: a live table, or a line for each change where there is no terminal."""
-    from yolab.cluster.sweep import ENDED, read_events, rows
-    from yolab.cluster.watching import every_second
+def _existing(home: Path, name: str) -> Path:
+    """Return the folder of a sweep. Raises UsageError with the nearest name."""
+    from yolab.cli.sweep_view import sweeps_in
+    from yolab.errors import UsageError
+    from yolab.experiment import nearest
 
-    shown = 0
-
-    def table() -> Any:
-        columns = ("trial", "point", "epoch", "AP", "state")
-        lines = [
-            (row["trial"], _point(row["point"]), row.get("epoch", 0), row.get("ap", 0.0), row["state"])
-            for row in rows(folder)
-        ]
-        return table_of(f"{folder.name}: {_ended(folder)} of {trials} trials ended", columns, lines)
-
-    def print_news() -> None:
-        nonlocal shown
-        events = read_events(folder)
-        for event in events[shown:]:
-            if event["state"] in ENDED or "epoch" not in event:
-                score = f"AP {event['ap']:.3f}" if "ap" in event else ""
-                console.print(event["trial"], _point(event["point"]), event["state"], score, highlight=False)
-        shown = len(events)
-
-    if not console.is_terminal:
-        with every_second(print_news):
-            yield
-        return
-    with Live(table(), console=console, transient=True) as live, every_second(lambda: live.update(table())):
-        yield
+    names = [folder.name for folder in sweeps_in(home)]
+    if name not in names:
+        meant = f" Did you mean {nearest(name, names)}?" if names else ""
+        raise UsageError(f"There is no sweep {name} in {home}.{meant}")
+    return home / name
 
 
-def _point(config: dict[str, Any]) -> str:
-    return " ".join(f"{_SHORT.get(path, path)}={_short(value)}" for path, value in config.items())
+def _count(text: str) -> int:
+    from yolab.errors import UsageError
+
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--trials can't be {text!r}: take a number above 0, or with --resume one such as +20.")
+    return int(text)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _more(text: str) -> int:
+    from yolab.errors import UsageError
+
+    if not text.startswith("+"):
+        raise UsageError(f"--trials {text}: a sweep that goes on can have more trials, such as --trials +20.")
+    return _count(text[1:])

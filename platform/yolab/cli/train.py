@@ -26,12 +26,13 @@ def train(
     """
     from yolab.cluster import train as runner
     from yolab.evaluation.metrics import METRICS
+    from yolab.experiment import load
     from yolab.tracking import folders, record, runs
     from yolab.training.checkpoint import WEIGHTS
     from yolab.training.loop import EVALUATION
     from yolab.training.reporter import CHECKPOINT
 
-    cleared = cleared_experiment(experiment, overrides or [])
+    cleared = cleared_experiment(load(experiment, overrides or []))
     described = cleared.experiment
     work = {"digest": cleared.digest, "workers": described.compute.workers}
     folder = folders.last_used(home, described.name) if resume else folders.unused(home, described.name)
@@ -87,14 +88,14 @@ def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
     return save_report(dataset, detections, score(dataset, detections), evaluations)
 
 
-def cleared_experiment(path: Path, overrides: list[str], room: Any = None) -> Any:
-    """Read, validate and check an experiment before anything is created; say what the data check skips. A run over
-    several workers asks for the cluster's capacity by itself, one in this process for this machine's."""
+def cleared_experiment(experiment: Any, room: Any = None) -> Any:
+    """Check an experiment before anything is created; say what the data check skips. A run over several workers asks
+    for the cluster's capacity by itself, one in this process for this machine's."""
     from yolab import preflight
     from yolab.cluster.connect import capacity, of_this_machine
-    from yolab.experiment import load, with_absolute_paths
+    from yolab.experiment import with_absolute_paths
 
-    described = with_absolute_paths(load(path, overrides))
+    described = with_absolute_paths(experiment)
     if room is None:
         room = capacity() if described.compute.workers > 1 else of_this_machine()
     with progress_bar("Checking the data") as bar:

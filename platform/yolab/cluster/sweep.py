@@ -1,44 +1,50 @@
 """A search over an experiment by Ray Tune: trials in parallel, the bad ones stopped early, all of them in MLflow."""
 
 import functools
-import json
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
 from yolab.cluster import spaces
 from yolab.cluster import train as train_cluster
 from yolab.cluster.connect import TRIAL_RESOURCE
+from yolab.cluster.events import ENDED, SUCCEEDED, Events
+from yolab.cluster.search import NAME, POINT, Points, PointSearch
 from yolab.errors import UsageError, YolabError
+from yolab.evaluation.latency import seconds_an_image
 from yolab.experiment import Experiment
+from yolab.models.fold import fold
+from yolab.models.weights import Description
 from yolab.preflight import Capacity, Cleared
-from yolab.tracking import record, runs
+from yolab.tracking import folders, record, runs
 from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.reporter import tracked
 from yolab.training.checkpoint import WEIGHTS
-from yolab.training.loop import train
+from yolab.training.distributed import Workers
+from yolab.training.loop import choose_device, train
 from yolab.training.reporter import keep_file
 
-EVENTS = "events.jsonl"
-SUCCEEDED = ("finished", "stopped early")
-ENDED = (*SUCCEEDED, "failed")
-_TUNE = "tune"
-_POINT = "point"
+_TUNE = "tune"  # and tune-2, … : a part of the sweep each, which Tune restores as a whole
 _CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
+_KEPT_BY_PBT = 4  # checkpoints, because other trials go on from them
+_FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
+_SCORES = ("epoch", "ap", "ap50", "ap_small", "latency_ms", "train_seconds", "time_total_s")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep searches, and where it is kept: `points` are values by dotted path, one a trial; `folder` is
-    `runs/<name>`; trials are children of `parent_id` and carry `tags`."""
+    """What is searched, and where it is kept: trials at `points` around an experiment, which `scheduler` may end;
+    `folder` is `runs/<name>`; trials are children of `parent_id` and carry `tags`, some by their names more. A trial
+    that crashes is begun again from its last checkpoint, `retries` times."""
 
     name: str
     key: str
@@ -47,9 +53,11 @@ class Sweep:
     uri: str
     parent_id: str
     tags: dict[str, str]
-    points: tuple[dict[str, Any], ...]
-    grace_epochs: int
-    reduction: int
+    points: Points
+    scheduler: TrialScheduler
+    retries: int
+    with_latency: bool = False
+    own_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class TuneReporter:
@@ -58,16 +66,21 @@ class TuneReporter:
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder, self.scratch = folder, scratch
         self.started = time.perf_counter()
-        self.last = dict(train_cluster.NO_SCORES)
+        self.epoch, self.last = 0, dict(train_cluster.NO_SCORES)
 
     def restore(self) -> Path | None:
         return train_cluster.unpacked(tune.get_checkpoint(), self.scratch)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.last |= metrics
+        self.epoch = epoch
         whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
         seconds = time.perf_counter() - self.started
         tune.report({**self.last, "epoch": epoch, "train_seconds": seconds}, checkpoint=whole)
+
+    def end(self, failure: str, reason: str) -> None:
+        """Tell the driver that the trial can't go on, and why: to begin it again would end the same way."""
+        tune.report({**self.last, "epoch": self.epoch, _FAILURE: failure, _REASON: reason})
 
     def should_stop(self) -> bool:
         return False
@@ -77,7 +90,7 @@ class TuneReporter:
 
 
 def run(sweep: Sweep, capacity: Capacity) -> None:
-    """Search until every trial has ended; the caller is connected to Ray.
+    """Search until nothing is left to do, or until it is interrupted; the caller is connected to Ray.
 
     Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
     Raises YolabError if no trial succeeded.
@@ -89,43 +102,51 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
     trainable = tune.with_resources(functools.partial(_trial, sweep=sweep), _resources_of_trial(sweep))
-    path = sweep.folder.resolve() / _TUNE
-    if tune.Tuner.can_restore(str(path)):
-        _replace_missing_checkpoints(path)
-        tuner = tune.Tuner.restore(str(path), trainable=trainable, resume_unfinished=True, restart_errored=True)
-    else:
-        compute = experiment.compute
-        at_once = capacity.cpus // (compute.workers * compute.cpus_per_worker)
-        if compute.gpus_per_worker:
-            at_once = min(at_once, capacity.gpus // (compute.workers * compute.gpus_per_worker))
-        tuner = tune.Tuner(
-            trainable,
-            param_space={_POINT: tune.grid_search(list(sweep.points))},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,
-                metric="ap",
-                mode="max",
-                search_alg=tune.search.BasicVariantGenerator(max_concurrent=at_once),
-                scheduler=ASHAScheduler(
-                    time_attr="epoch",
-                    max_t=experiment.recipe.epochs,
-                    grace_period=min(sweep.grace_epochs, experiment.recipe.epochs),
-                    reduction_factor=sweep.reduction,
-                    stop_last_trials=False,
-                ),
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=_TUNE,
-                storage_path=str(sweep.folder.resolve()),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-                callbacks=[_Recorder(sweep)],
-                verbose=0,
-            ),
-        )
-    results = tuner.fit()
-    if len(results) and results.num_errors == len(results):
-        raise YolabError(f"Every trial of {sweep.name} failed; the first: {results.errors[0]}")
+    events = Events(sweep.folder)
+    begun = folders.last_numbered(sweep.folder, _TUNE)
+    if begun and any(row["state"] not in ENDED for row in events.rows().values()):
+        _replace_missing_checkpoints(begun)
+        tune.Tuner.restore(str(begun), trainable=trainable, resume_unfinished=True, restart_errored=True).fit()
+        if any(row["state"] not in ENDED for row in events.rows().values()):
+            return
+    if sweep.points.left(events.rows()):
+        _tuner(sweep, trainable, capacity).fit()
+    rows = events.rows().values()
+    if rows and all(row["state"] == "failed" for row in rows):
+        raise YolabError(f"Every trial of {sweep.name} failed; the first: {next(iter(rows))['reason']}")
+
+
+def _tuner(sweep: Sweep, trainable: Any, capacity: Capacity) -> tune.Tuner:
+    """Return Tune, ready for the points that nothing is recorded of."""
+    compute = sweep.cleared.experiment.compute
+    at_once = capacity.cpus // (compute.workers * compute.cpus_per_worker)
+    if compute.gpus_per_worker:
+        at_once = min(at_once, capacity.gpus // (compute.workers * compute.gpus_per_worker))
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            metric="ap",
+            mode="max",
+            num_samples=-1,  # the points say when there are no more
+            max_concurrent_trials=None if _is_pbt(sweep) else at_once,  # PBT lets its trials take turns
+            search_alg=PointSearch(sweep.points, sweep.folder),
+            scheduler=sweep.scheduler,
+            trial_dirname_creator=lambda trial: trial.config[NAME],
+        ),
+        run_config=tune.RunConfig(
+            name=folders.unused(sweep.folder, _TUNE).name,
+            storage_path=str(sweep.folder.resolve()),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT_BY_PBT if _is_pbt(sweep) else 1),
+            failure_config=tune.FailureConfig(max_failures=sweep.retries),
+            callbacks=[_Recorder(sweep)],
+            verbose=0,
+        ),
+    )
+
+
+def _is_pbt(sweep: Sweep) -> bool:
+    return isinstance(sweep.scheduler, PopulationBasedTraining)
 
 
 def _replace_missing_checkpoints(path: Path) -> None:
@@ -138,57 +159,50 @@ def _replace_missing_checkpoints(path: Path) -> None:
                 shutil.copytree(first, trial / f"checkpoint_{missing:06d}")
 
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """Return what has been recorded of a sweep's trials, in order; a line torn by a kill is left out."""
-    path = folder / EVENTS
-    lines = path.read_text().splitlines() if path.exists() else []
-    events = []
-    for line in lines:
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the last that is known of each trial, in the order of their numbers."""
-    last: dict[str, dict[str, Any]] = {}
-    for event in read_events(folder):
-        last[event["trial"]] = last.get(event["trial"], {}) | event
-    return [last[trial] for trial in sorted(last)]
-
-
-def has_succeeded(folder: Path, trial: str) -> bool:
-    """Return whether a trial has ended well. Tune may not have noted it yet when its driver was killed."""
-    return any(event["trial"] == trial and event["state"] in SUCCEEDED for event in read_events(folder))
-
-
 def _trial(config: dict[str, Any], sweep: Sweep) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
-    number = _number(tune.get_context().get_trial_id())
-    if has_succeeded(sweep.folder, number):
+    name = config[NAME]
+    if Events(sweep.folder).has_succeeded(name):
         return
-    experiment, run_id = _open_run(sweep, number, config[_POINT])
-    folder = sweep.folder.resolve() / number
+    experiment, run_id = _open_run(sweep, name, config[POINT])
+    folder = sweep.folder.resolve() / name
     if experiment.compute.workers > 1:
         from ray.tune.integration.ray_train import TuneReportCallback
 
         train_cluster.fit(experiment, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
         return
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tracked(TuneReporter(folder, Path(scratch)), sweep.uri, run_id, Path(scratch)) as reporter,
-    ):
-        train(experiment, reporter)
+    with tempfile.TemporaryDirectory() as scratch:
+        own = TuneReporter(folder, Path(scratch))
+        try:
+            with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
+                if sweep.with_latency:
+                    own.last["latency_ms"] = _latency_ms(experiment, sweep.cleared.names)
+                train(experiment, reporter)
+        except Exception as error:
+            state = "infeasible" if _cannot_fit(error) else "failed"
+            if state == "failed" and not isinstance(error, YolabError):
+                raise  # it may go well another time
+            own.end(state, str(error))
 
 
-def _open_run(sweep: Sweep, number: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
+def _latency_ms(experiment: Experiment, names: tuple[str, ...]) -> float:
+    """Return milliseconds for an image on the device that the trial has, as measured before it trains."""
+    model = fold(Description.of(experiment, names).build()).to(choose_device(Workers()))
+    return 1000 * seconds_an_image(model, experiment.data.image_size)
+
+
+def _cannot_fit(error: Exception) -> bool:
+    """Return whether a point is to blame: too large for the memory, or of a shape that can't be."""
+    out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    return out_of_memory or isinstance(error, UsageError)
+
+
+def _open_run(sweep: Sweep, name: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
     """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
     experiment = spaces.at(sweep.cleared.experiment, point)
     cleared = replace(sweep.cleared, experiment=experiment)
-    key = f"{sweep.key}/{number}"
-    return experiment, record.open_recorded(cleared, sweep.uri, number, key, sweep.tags, sweep.parent_id)
+    key, tags = f"{sweep.key}/{name}", {**sweep.tags, **sweep.own_tags.get(name, {})}
+    return experiment, record.open_recorded(cleared, sweep.uri, name, key, tags, sweep.parent_id)
 
 
 class _Recorder(tune.Callback):
@@ -196,23 +210,29 @@ class _Recorder(tune.Callback):
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
+        self.events = Events(sweep.folder)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not has_succeeded(self.sweep.folder, _number(trial.trial_id)):
-            self._write(trial, "running")
+        if not self.events.has_succeeded(trial.config[NAME]):
+            experiment = spaces.at(self.sweep.cleared.experiment, trial.config[POINT])
+            counts = spaces.counts_of(experiment, self.sweep.cleared.names)
+            self._write(trial, "running", {}, epochs=experiment.recipe.epochs, **counts)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "epoch" in result and not has_succeeded(self.sweep.folder, _number(trial.trial_id)):
+        if "epoch" in result and _FAILURE not in result and not self.events.has_succeeded(trial.config[NAME]):
             self._write(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if has_succeeded(self.sweep.folder, _number(trial.trial_id)):
+        row = self.events.rows().get(trial.config[NAME], {})
+        if row.get("state") in SUCCEEDED:
             return
         result = trial.last_result
-        experiment = self.sweep.cleared.experiment
-        state = "finished" if result.get("epoch") == experiment.recipe.epochs else "stopped early"
+        if _FAILURE in result:
+            self._end_badly(trial, result[_FAILURE], result[_REASON])
+            return
+        state = "finished" if result.get("epoch") == row["epochs"] else "stopped early"
         checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
         run_id = self._run_id(trial)
         send_entries(read_entries(checkpoint / FILE_NAME), self.sweep.uri, run_id)
@@ -223,21 +243,22 @@ class _Recorder(tune.Callback):
         self._write(trial, state, result, weights=weights, run_id=run_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._write(trial, "failed")
-        tags = {record.STATE_TAG: "failed", record.ERROR_TAG: str(trial.get_error()).strip().split("\n")[-1]}
+        error = trial.get_error()
+        state = "infeasible" if isinstance(error, ray.exceptions.OutOfMemoryError) else "failed"
+        self._end_badly(trial, state, str(error).strip().split("\n")[-1])
+
+    def _end_badly(self, trial: Any, state: str, reason: str) -> None:
+        self._write(trial, state, {}, reason=reason)
+        tags = {record.STATE_TAG: state, record.ERROR_TAG: reason}
         runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags=tags)
 
     def _run_id(self, trial: Any) -> str:
-        return _open_run(self.sweep, _number(trial.trial_id), trial.config[_POINT])[1]
+        return _open_run(self.sweep, trial.config[NAME], trial.config[POINT])[1]
 
-    def _write(self, trial: Any, state: str, result: Mapping[str, Any] | None = None, **more: str) -> None:
-        event: dict[str, Any] = {"trial": _number(trial.trial_id), "state": state, "time": round(time.time(), 2)}
-        event |= {"point": trial.config[_POINT], **more}
-        for name in ("epoch", "ap", "ap50", "ap_small", "train_seconds", "time_total_s"):
-            if result and name in result:
-                event[name] = result[name]
-        with (self.sweep.folder / EVENTS).open("a") as file:
-            file.write(json.dumps(event) + "\n")
+    def _write(self, trial: Any, state: str, result: Mapping[str, Any], **more: Any) -> None:
+        event = {"trial": trial.config[NAME], "state": state, "time": round(time.time(), 2)}
+        event |= {"point": trial.config[POINT], **more}
+        self.events.append(event | {name: result[name] for name in _SCORES if name in result})
 
 
 def _resources_of_trial(sweep: Sweep) -> Any:
@@ -246,8 +267,3 @@ def _resources_of_trial(sweep: Sweep) -> Any:
         # the driver of a nested run: a share of a CPU would come out of its own workers' pool
         return tune.PlacementGroupFactory([{TRIAL_RESOURCE: 1}])
     return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}
-
-
-def _number(trial_id: str) -> str:
-    """Return "trial-003" of Tune's "1a2b3_00003"."""
-    return f"trial-{int(trial_id.split('_')[-1]):03d}"

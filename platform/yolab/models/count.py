@@ -1,5 +1,6 @@
 """What a model costs: parameters and floating-point operations, counted on the meta device, without memory."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ class Cost:
     gflops: float
 
 
+@functools.cache
 def cost(blueprint: Blueprint, classes: int, image_size: int) -> Cost:
     """Count a model; image_size in pixels, a multiple of the largest stride.
 

@@ -36,10 +36,7 @@ class Promotion:
 
 def best_run(uri: str, sweep: str) -> dict[str, Any]:
     """Return the trial of a sweep with the highest AP, as `runs.list_runs` describes it. Raises UsageError."""
-    parents = [run for run in runs.list_runs(uri, name=sweep) if run["tags"].get(record.KIND_TAG) == "sweep"]
-    if not parents:
-        raise UsageError(f"There is no sweep {sweep} in {uri}. `yolab runs` lists what is there.")
-    trials = [run for run in runs.list_runs(uri, parent=parents[0]["run_id"]) if record.WEIGHTS_TAG in run["tags"]]
+    trials = [run for run in record.trials_of(uri, sweep) if record.WEIGHTS_TAG in run["tags"]]
     if not trials:
         raise UsageError(f"No trial of the sweep {sweep} has ended with weights yet.")
     return max(trials, key=lambda run: run["metrics"].get("ap", 0.0))

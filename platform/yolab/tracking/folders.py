@@ -20,35 +20,56 @@ def unused(home: Path, name: str) -> Path:
     return folder
 
 
-def last_used(home: Path, name: str) -> Path:
-    """Return the newest of `home/name`, `home/name-2` and so on. Raises UsageError if there is none."""
+def last_numbered(home: Path, name: str) -> Path | None:
+    """Return the newest of `home/name`, `home/name-2` and so on, None if there is none."""
     following = unused(home, name)
     number = int(following.name.removeprefix(f"{name}-")) - 1 if following.name != name else 0
-    if number == 0:
+    return {0: None, 1: home / name}.get(number, home / f"{name}-{number}")
+
+
+def last_used(home: Path, name: str) -> Path:
+    """Return the newest folder of a run of that name. Raises UsageError if there is none."""
+    found = last_numbered(home, name)
+    if found is None:
         raise UsageError(f"There is no run {name} in {home} to go on with: leave out --resume.")
-    return home / name if number == 1 else home / f"{name}-{number}"
+    return found
 
 
 def claim(folder: Path, work: Mapping[str, Any]) -> str:
     """Make the folder with the description of its work in it; return the key by which its run is found again."""
     folder.mkdir(parents=True)
     key = f"{folder.name}-{secrets.token_hex(4)}"
-    incoming = folder / f"{_FILE}.incoming"
-    incoming.write_text(json.dumps({"key": key, "work": work}, indent=2))
-    incoming.rename(folder / _FILE)
+    _write(folder, key, work)
     return key
 
 
-def reclaim(folder: Path, work: Mapping[str, Any]) -> str:
-    """Return the key of a folder to go on with. Raises UsageError if its work was another."""
+def claimed(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the key of a folder, and the description of its work. Raises UsageError if it has none."""
     try:
         stored = json.loads((folder / _FILE).read_text())
     except (OSError, json.JSONDecodeError):
         raise UsageError(f"{folder} is not the folder of a run or sweep: there is no {_FILE} in it.") from None
-    if stored["work"] != json.loads(json.dumps(work)):
-        changed = sorted(key for key in work if stored["work"].get(key) != work[key])
+    return str(stored["key"]), dict(stored["work"])
+
+
+def reclaim(folder: Path, work: Mapping[str, Any]) -> str:
+    """Return the key of a folder to go on with. Raises UsageError if its work was another."""
+    key, stored = claimed(folder)
+    if stored != json.loads(json.dumps(work)):
+        changed = sorted(name for name in work if stored.get(name) != work[name])
         raise UsageError(
             f"{folder} can't be resumed: what it does was described otherwise ({', '.join(changed)}). "
             "Resume it as it was, or give the new one another name."
         )
-    return str(stored["key"])
+    return key
+
+
+def extend(folder: Path, work: Mapping[str, Any]) -> None:
+    """Replace the description of a folder's work by one that has more to do."""
+    _write(folder, claimed(folder)[0], work)
+
+
+def _write(folder: Path, key: str, work: Mapping[str, Any]) -> None:
+    incoming = folder / f"{_FILE}.incoming"
+    incoming.write_text(json.dumps({"key": key, "work": work}, indent=2))
+    incoming.rename(folder / _FILE)

@@ -1,0 +1,188 @@
+"""yolab ablate: a table of the paper, run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yolab.cli.output import JsonOption, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from yolab.preflight import Cleared
+    from yolab.reports.tables import Result
+    from yolab.tables import Row, Table
+
+# Column -> the metric of a run that it shows, in percent
+_SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m": "ap_medium", "ap_l": "ap_large"}
+
+
+def ablate(
+    table: Annotated[str, typer.Argument(help="table1 … table8, or a file of one's own.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.path=value for all rows.")] = None,
+    budget: Annotated[str, typer.Option(help="smoke, short or full, or a file of one's own.")] = "smoke",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with the seeds 0, 1, …")] = 1,
+    rows: Annotated[list[str] | None, typer.Option(help="Only this row; as often as wanted.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A data set in COCO layout; default: the budget's.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run rows again that have been run.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="How often a crashed run begins again where it was.")] = 1,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after so many hours.")] = None,
+    tables: Annotated[Path, typer.Option(help="The folder of tables and budgets.")] = Path("pipelines/tables"),
+    home: Annotated[Path, typer.Option(help="The folder that keeps the runs.")] = Path("runs"),
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Run the rows of a table in parallel, and print it beside the published figures. Rows that have been run already,
+    in whatever table, are taken from MLflow; the same command goes on with a table that was interrupted.
+
+    Example: yolab ablate table3 --budget smoke
+    """
+    from yolab import tables as described
+    from yolab.cli.train import cleared_experiment
+    from yolab.cluster.budget import Budget
+    from yolab.cluster.connect import capacity
+    from yolab.errors import YolabError
+    from yolab.experiment import changes_of, with_absolute_paths
+    from yolab.preflight import check_model
+    from yolab.reports import tables as reports
+    from yolab.tracking import folders, record, runs
+
+    asked = described.read(table, tables)
+    limits = described.read_budget(budget, tables)
+    changes = changes_of(overrides or []) | ({"data.path": str(data)} if data else {})
+    wanted = [row for row in _chosen(asked, rows or []) if row.overrides is not None]
+    experiments = {
+        (row.name, seed): with_absolute_paths(described.experiment_of(row, limits, changes, seed))
+        for row in wanted
+        for seed in range(seeds)
+    }
+    for experiment in {name: experiment for (name, _), experiment in experiments.items()}.values():
+        check_model(experiment)
+    base = next(iter(experiments.values()))
+    room = capacity()
+    cleared = cleared_experiment(base, room)
+    every = {key: replace(cleared, experiment=experiment) for key, experiment in experiments.items()}
+    uri = runs.tracking_uri(base, home)
+    runs.check_answers(uri)
+    known = {} if fresh else record.finished_by_digest(uri)
+    folder = home / f"{asked.name}-{limits.name}"
+    folder = folders.unused(home, folder.name) if fresh else folders.last_numbered(home, folder.name) or folder
+    work = {"table": asked.name, "budget": limits.name}
+    key = folders.reclaim(folder, work) if folder.exists() else folders.claim(folder, work)
+    parent_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "table"))
+    missing = {place: each for place, each in every.items() if each.digest not in known}
+    console.print(f"{len(every) - len(missing)} of {len(every)} runs are there already.", highlight=False)
+    if missing:
+        _run(folder, key, uri, parent_id, cleared, missing, room, retries, Budget(hours=max_hours), asked.name)
+        known |= record.finished_by_digest(uri)
+
+    results = {row.name: _result(row, asked, every, known) for row in wanted}
+    results = {name: result for name, result in results.items() if result.runs}
+    groups = reports.lines(asked, results)
+    files = reports.save(asked, limits.says, groups, folder)
+    for file in files:
+        runs.log_artifact(uri, parent_id, file, "table")
+    failed = [f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known]
+    tags = {record.STATE_TAG: "failed" if failed else "finished", record.TABLE_TAG: asked.name}
+    runs.finish_run(uri, parent_id, "FAILED" if failed else "FINISHED", tags=tags)
+    if as_json:
+        print_json({"table": asked.name, "budget": limits.name, "says": limits.says,
+                    "lines": [vars(line) for group in groups for line in group]})  # fmt: skip
+    else:
+        heads = ["row", "", *(described.COLUMNS[column] for column in asked.columns)]
+        lines = [reports.as_text(line, asked.columns) for group in groups for line in group]
+        print_table(f"{asked.title}\n{limits.says}", heads, lines)
+        console.print(f"As CSV, Markdown and LaTeX: {folder}", soft_wrap=True, highlight=False)
+    if failed:
+        raise YolabError(f"These rows did not come to their end: {', '.join(failed)}. `yolab runs` says why.")
+
+
+def _run(
+    folder: Path,
+    key: str,
+    uri: str,
+    parent_id: str,
+    cleared: "Cleared",
+    missing: Mapping[tuple[str, int], "Cleared"],
+    room: Any,
+    retries: int,
+    limits: Any,
+    table: str,
+) -> None:
+    """Run what is missing of a table, a trial for each row and seed."""
+    from yolab.cli.sweep import search
+    from yolab.cluster.schedulers import scheduler
+    from yolab.cluster.search import Listed
+    from yolab.cluster.sweep import Sweep
+    from yolab.tracking import record
+
+    base = cleared.experiment.flat()
+    points, tags = {}, {}
+    for (row, seed), each in missing.items():
+        name = f"{_slug(row)}-s{seed}-{each.digest[:6]}"
+        points[name] = {path: value for path, value in each.experiment.flat().items() if base[path] != value}
+        tags[name] = {record.TABLE_TAG: table, record.ROW_TAG: row, record.SWEEP_TAG: folder.name}
+    described = Sweep(
+        folder.name,
+        key,
+        folder.resolve(),
+        cleared,
+        uri,
+        parent_id,
+        record.tags_of(cleared, "trial"),
+        Listed(points),
+        scheduler("none", cleared.experiment.recipe.epochs, 1, 2, None),
+        retries,
+        own_tags=tags,
+    )
+    search(described, room, limits, len(points), "The same command goes on.")
+
+
+def _chosen(table: "Table", names: Sequence[str]) -> list["Row"]:
+    """Return the rows of these names, all if there are none. Raises UsageError with the nearest name."""
+    from yolab.errors import UsageError
+    from yolab.experiment import nearest
+
+    known = [row.name for row in table.rows() if row.overrides is not None]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{table.name} has no row {name!r} to run. Did you mean {nearest(name, known)!r}?")
+    return [row for row in table.rows() if row.name in names or not names]
+
+
+def _result(
+    row: "Row", table: "Table", every: Mapping[tuple[str, int], "Cleared"], known: Mapping[str, dict[str, Any]]
+) -> "Result":
+    """Return what the runs of a row came to."""
+    from yolab.reports.tables import Result
+
+    cleared = [each for (name, _), each in every.items() if name == row.name]
+    found = [known[each.digest] for each in cleared if each.digest in known]
+    values: dict[str, list[float]] = {column: [] for column in table.columns}
+    for run in found:
+        values.setdefault("params", []).append(float(run["params"]["params_fused"]) / 1e6)
+        values.setdefault("flops", []).append(float(run["params"]["gflops"]))
+        values.setdefault("size", []).append(float(run["params"]["data.image_size"]))
+        for column, metric in _SCORES.items():
+            if column in values and metric in run["metrics"]:
+                values[column].append(100 * run["metrics"][metric])
+    if "fps" in values and found:
+        values["fps"] = [_images_a_second(cleared[0])]
+    return Result({column: values[column] for column in table.columns}, [run["run_id"] for run in found])
+
+
+def _images_a_second(cleared: "Cleared") -> float:
+    """Return how fast the folded model is here, batch 1, without suppression (Table 2's protocol)."""
+    from yolab.evaluation.latency import seconds_an_image
+    from yolab.models.fold import fold
+    from yolab.models.weights import Description
+    from yolab.training.distributed import Workers
+    from yolab.training.loop import choose_device
+
+    model = fold(Description.of(cleared.experiment, cleared.names).build()).to(choose_device(Workers()))
+    return 1 / seconds_an_image(model, cleared.experiment.data.image_size)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
