@@ -12,7 +12,7 @@ from yolab.data import combined, verify
 from yolab.data.digest import content_digest
 from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, nearest
+from yolab.experiment import Compute, Experiment, nearest
 from yolab.models import weights
 from yolab.models.blueprint import check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
@@ -29,16 +29,24 @@ class Capacity:
     gpus: int
     where: str = "this machine"
 
+    def at_once(self, compute: Compute) -> int:
+        """Return how many runs with these resources have room at the same time."""
+        by_cpus = self.cpus // (compute.workers * compute.cpus_per_worker)
+        if not compute.gpus_per_worker:
+            return by_cpus
+        return min(by_cpus, self.gpus // (compute.workers * compute.gpus_per_worker))
+
 
 @dataclass(frozen=True)
 class Cleared:
-    """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `data_digest` of the content
-    that it learns from and is scored on, `start_digest` that of the weights that it starts from; `skipped` faults of
+    """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `val_images` scored on,
+    `data_digest` of the content of both, `start_digest` that of the weights that it starts from; `skipped` faults of
     the data by kind, left out because data.on_error is skip; `warnings` what is allowed but should be known."""
 
     experiment: Experiment
     names: tuple[str, ...]
     train_images: int
+    val_images: int
     data_digest: str
     start_digest: str | None
     skipped: dict[str, int]
@@ -101,6 +109,7 @@ def clear(
         experiment,
         sets[0].names,
         samples_an_epoch(sets[0], data.repeat_threshold),
+        len(sets[1].samples),
         "+".join(content_digest(folder, its_splits) for folder, its_splits in parts),
         start_digest,
         skipped,

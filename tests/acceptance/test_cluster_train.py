@@ -38,7 +38,7 @@ def result_of(folder: Path, arguments: list[str]) -> dict:
 
 def history(folder: Path, name: str, metric: str) -> list[tuple[int, float]]:
     uri = f"sqlite:///{folder}/runs/mlflow.db"
-    (run,) = list_runs(uri, name=name)
+    (run,) = list_runs(uri, where=f"attributes.run_name = '{name}'")
     return [(point.step, point.value) for point in client(uri).get_metric_history(run["run_id"], metric)]
 
 
@@ -88,7 +88,7 @@ def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_th
     assert running.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", name="tiny")
+    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert run["status"] == "KILLED"
 
     resumed = result_of(tmp_path, [*arguments, "--resume"])
@@ -112,7 +112,7 @@ def _repeated_epochs(folder: Path) -> list[int]:
     """The finished epochs that were made twice: MLflow keeps the time of the first, the last checkpoint's journal that
     of the second."""
     uri = f"sqlite:///{folder}/runs/mlflow.db"
-    (run,) = list_runs(uri, name="tiny")
+    (run,) = list_runs(uri, where="attributes.run_name = 'tiny'")
     first = {point.step: point.timestamp for point in client(uri).get_metric_history(run["run_id"], "loss")}
     journal = read_entries(folder / "runs" / "tiny" / "checkpoint" / "journal.jsonl")
     return [entry["epoch"] for entry in journal if first[entry["epoch"]] != entry["time_ms"]]

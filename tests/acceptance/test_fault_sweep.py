@@ -66,7 +66,9 @@ def kill_tree(process: psutil.Process) -> None:
 def assert_whole(folder: Path, uri: str) -> None:
     """Every trial ended once, one MLflow run each, and each epoch of it once."""
     assert len(rows(folder)) == TRIALS
-    (parent,) = [run for run in list_runs(uri, name="search") if run["tags"]["yolab.kind"] == "sweep"]
+    (parent,) = [
+        run for run in list_runs(uri, where="attributes.run_name = 'search'") if run["tags"]["yolab.kind"] == "sweep"
+    ]
     children = list_runs(uri, parent=parent["run_id"])
     assert sorted(run["name"] for run in children) == [f"trial-{number:03d}" for number in range(TRIALS)]
     assert {run["status"] for run in [parent, *children]} == {"FINISHED"}

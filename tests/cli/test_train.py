@@ -50,7 +50,7 @@ def trained(small_set, tmp_path_factory, migrated_database) -> tuple[Path, dict]
 def test_train_prints_scores_as_fractions_and_logs_a_run_that_can_be_reproduced(trained):
     folder, printed = trained
     assert set(printed) >= SCORES
-    (run,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
+    (run,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert run["status"] == "FINISHED"
     assert run["params"]["recipe.batch"] == "8"
     assert run["params"]["schedule.accumulate"] == "1"
@@ -111,7 +111,7 @@ def test_predict_draws_a_picture_for_each_image(trained, small_set):
 
 def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_set):
     folder, _ = trained
-    (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
+    (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     refused = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
     assert refused.returncode == 3
     assert "AP50 at least 0.99" in refused.stderr
@@ -119,7 +119,7 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["new"] is True
     assert "folded outputs equal" in first.stderr
-    (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", name="tiny")
+    (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert (after["end_time"], after["status"]) == (before["end_time"], before["status"])
     second = json.loads(yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json").stdout)
     assert (second["new"], second["version"]) == (False, "1")
@@ -175,7 +175,7 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set,
     skipped = yolab(tmp_path, "train", "tiny.yaml", "data.on_error=skip")
     assert skipped.returncode == 0, skipped.stderr
     assert "Skipped 1" in skipped.stderr
-    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", name="tiny")
+    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
 
 
@@ -192,14 +192,14 @@ def test_ctrl_c_stops_with_code_130_and_resume_finishes_the_same_run(small_set, 
     assert "--resume" in errors
     assert "Traceback" not in errors
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
-    assert [run["status"] for run in list_runs(uri, name="tiny")] == ["KILLED"]
+    assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 
     other = yolab(tmp_path, "train", "tiny.yaml", "recipe.optimiser.lr=0.02", "--resume")
     assert other.returncode == 2
     done = yolab(tmp_path, "train", "tiny.yaml", "--resume")
     assert done.returncode == 0, done.stderr
     assert "epoch 1/40" not in done.stderr
-    assert [run["status"] for run in list_runs(uri, name="tiny")] == ["FINISHED"]
+    assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["FINISHED"]
 
 
 def test_an_mlflow_server_that_does_not_answer_is_named_before_anything_is_created(small_set, tmp_path):

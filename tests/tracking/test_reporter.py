@@ -87,7 +87,7 @@ def test_artifacts_are_kept_with_the_run_and_in_mlflow(
         assert reporter.save_artifact(tmp_path / "picture.png") == folder / "picture.png"
         reporter.save_artifact(tmp_path / "picture.png", "evaluation")
     assert (folder / "picture.png").exists()
-    assert {file.path for file in client(mlflow_uri).list_artifacts(run_id)} == {"picture.png", "evaluation"}
+    assert {file.path for file in client(mlflow_uri).list_artifacts(run_id)} == {"picture.png", "evaluation", "log.txt"}
     [sent] = client(mlflow_uri).list_artifacts(run_id, "evaluation")
     assert sent.path == "evaluation/picture.png"
 
@@ -99,7 +99,21 @@ def test_a_file_that_was_removed_keeps_no_other_from_mlflow(
     with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
         reporter.flusher.send(folder / "removed.png", "")
         reporter.save_artifact(tmp_path / "a.png")
-    assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png"]
+    assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png", "log.txt"]
+
+
+def test_a_run_says_what_it_does_and_what_ended_it(folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str) -> None:
+    def fail() -> None:
+        with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+            train(reporter, range(1, 3), tmp_path / "scratch")
+            raise ZeroDivisionError("in the third epoch")
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    said = (folder / "log.txt").read_text()
+    assert "epoch 2  loss" in said
+    assert "ZeroDivisionError: in the third epoch" in said
+    assert 'raise ZeroDivisionError("in the third epoch")' in said
 
 
 def test_artifacts_stay_in_the_folder_and_never_block_if_mlflow_is_away(

@@ -102,7 +102,10 @@ def test_runs_are_listed_with_exactly_these_keys_and_narrowed(mlflow_uri: str) -
     assert ", ".join(run) == "name, run_id, experiment, status, params, metrics, tags, start_time, end_time, parent_id"
     assert (run["name"], run["run_id"], run["experiment"], run["parent_id"]) == ("trial", child, "one", parent)
     assert run["tags"]["a"] == "b"
-    assert {run["experiment"] for run in runs.list_runs(mlflow_uri, name="trial")} == {"one", "two"}
+    assert {run["experiment"] for run in runs.list_runs(mlflow_uri, where="attributes.run_name = 'trial'")} == {
+        "one",
+        "two",
+    }
     assert [run["name"] for run in runs.list_runs(mlflow_uri, experiment="two")] == ["trial"]
     with pytest.raises(UsageError, match="Did you mean two"):
         runs.list_runs(mlflow_uri, experiment="twoo")

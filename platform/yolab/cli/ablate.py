@@ -11,9 +11,10 @@ import typer
 from yolab.cli.output import JsonOption, console, print_json, print_table
 
 if TYPE_CHECKING:
+    from yolab.experiment import Experiment
     from yolab.preflight import Cleared
     from yolab.reports.tables import Result
-    from yolab.tables import Row, Table
+    from yolab.tables import Budget, Row, Table
 
 # Column -> the metric of a run that it shows, in percent
 _SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m": "ap_medium", "ap_l": "ap_large"}
@@ -40,25 +41,15 @@ def ablate(
     """
     from yolab import tables as described
     from yolab.cli.train import cleared_experiment
-    from yolab.cluster.budget import Budget
+    from yolab.cluster import budget as limiting
     from yolab.cluster.connect import capacity
     from yolab.errors import YolabError
-    from yolab.experiment import changes_of, with_absolute_paths
-    from yolab.preflight import check_model
     from yolab.reports import tables as reports
     from yolab.tracking import folders, record, runs
 
     asked = described.read(table, tables)
     limits = described.read_budget(budget, tables)
-    changes = changes_of(overrides or []) | ({"data.path": str(data)} if data else {})
-    wanted = [row for row in _chosen(asked, rows or []) if row.overrides is not None]
-    experiments = {
-        (row.name, seed): with_absolute_paths(described.experiment_of(row, limits, changes, seed))
-        for row in wanted
-        for seed in range(seeds)
-    }
-    for experiment in {name: experiment for (name, _), experiment in experiments.items()}.values():
-        check_model(experiment)
+    experiments = experiments_of(asked, limits, overrides or [], data, rows or [], seeds)
     base = next(iter(experiments.values()))
     room = capacity()
     cleared = cleared_experiment(base, room)
@@ -74,10 +65,11 @@ def ablate(
     missing = {place: each for place, each in every.items() if each.digest not in known}
     console.print(f"{len(every) - len(missing)} of {len(every)} runs are there already.", highlight=False)
     if missing:
-        _run(folder, key, uri, parent_id, cleared, missing, room, retries, Budget(hours=max_hours), asked.name)
+        _run(folder, key, uri, parent_id, cleared, missing, room, retries, limiting.Budget(hours=max_hours), asked.name)
         known |= record.finished_by_digest(uri)
 
-    results = {row.name: _result(row, asked, every, known) for row in wanted}
+    names = dict.fromkeys(name for name, _ in every)
+    results = {name: _result(name, asked, every, known) for name in names}
     results = {name: result for name, result in results.items() if result.runs}
     groups = reports.lines(asked, results)
     files = reports.save(asked, limits.says, groups, folder)
@@ -96,6 +88,23 @@ def ablate(
         console.print(f"As CSV, Markdown and LaTeX: {folder}", soft_wrap=True, highlight=False)
     if failed:
         raise YolabError(f"These rows did not come to their end: {', '.join(failed)}. `yolab runs` says why.")
+
+
+def experiments_of(
+    table: "Table", budget: "Budget", overrides: Sequence[str], data: Path | None, rows: Sequence[str], seeds: int
+) -> dict[tuple[str, int], "Experiment"]:
+    """Return what a table runs, by row and seed, its models checked. Raises UsageError."""
+    from yolab.experiment import changes_of, with_absolute_paths
+    from yolab.preflight import check_model
+    from yolab.tables import experiment_of
+
+    changes = changes_of(overrides) | ({"data.path": str(data)} if data else {})
+    found = {}
+    for row in _chosen(table, rows):
+        for seed in range(seeds):
+            found[row.name, seed] = with_absolute_paths(experiment_of(row, budget, changes, seed))
+        check_model(found[row.name, 0])
+    return found
 
 
 def _run(
@@ -140,7 +149,7 @@ def _run(
 
 
 def _chosen(table: "Table", names: Sequence[str]) -> list["Row"]:
-    """Return the rows of these names, all if there are none. Raises UsageError with the nearest name."""
+    """Return the rows of these names, all that are run if there are none. Raises UsageError with the nearest name."""
     from yolab.errors import UsageError
     from yolab.experiment import nearest
 
@@ -148,16 +157,16 @@ def _chosen(table: "Table", names: Sequence[str]) -> list["Row"]:
     for name in names:
         if name not in known:
             raise UsageError(f"{table.name} has no row {name!r} to run. Did you mean {nearest(name, known)!r}?")
-    return [row for row in table.rows() if row.name in names or not names]
+    return [row for row in table.rows() if row.name in (names or known)]
 
 
 def _result(
-    row: "Row", table: "Table", every: Mapping[tuple[str, int], "Cleared"], known: Mapping[str, dict[str, Any]]
+    row: str, table: "Table", every: Mapping[tuple[str, int], "Cleared"], known: Mapping[str, dict[str, Any]]
 ) -> "Result":
     """Return what the runs of a row came to."""
     from yolab.reports.tables import Result
 
-    cleared = [each for (name, _), each in every.items() if name == row.name]
+    cleared = [each for (name, _), each in every.items() if name == row]
     found = [known[each.digest] for each in cleared if each.digest in known]
     values: dict[str, list[float]] = {column: [] for column in table.columns}
     for run in found:

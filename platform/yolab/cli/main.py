@@ -8,11 +8,14 @@ from rich.markup import escape
 from yolab.cli import (
     ablate,
     bench,
+    compare,
     data,
     doctor,
     evaluate,
     export,
+    logs,
     models,
+    plan,
     predict,
     promote,
     runs,
@@ -31,7 +34,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (doctor, models, train, evaluate, predict, export, sweep, ablate, runs, promote, ui, bench):
+for verb in (
+    doctor,
+    models,
+    train,
+    evaluate,
+    predict,
+    export,
+    plan,
+    sweep,
+    ablate,
+    runs,
+    logs,
+    compare,
+    promote,
+    ui,
+    bench,
+):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
 app.add_typer(data.app, name="data")

@@ -26,7 +26,7 @@ def promote(
     """
     from yolab.errors import UsageError
     from yolab.registry import promote as registry
-    from yolab.tracking import runs
+    from yolab.tracking import record, runs
 
     if sum(given is not None for given in (sweep, run, weights)) != 1 or (weights is None) != (data is None):
         raise UsageError("Say what to promote: --sweep NAME, or --run NAME, or --weights FILE with --data DIR.")
@@ -36,7 +36,7 @@ def promote(
     if weights is not None and data is not None:
         chosen = registry.imported_run(uri, weights, data, split)
     else:
-        chosen = registry.best_run(uri, sweep) if sweep else registry.named_run(uri, str(run))
+        chosen = registry.best_run(uri, sweep) if sweep else record.named_run(uri, str(run))
     with console.status(f"Promoting {chosen['name']} …"):
         done = registry.promote(uri, chosen, name, min_ap50)
     for verdict in done.verdicts:

@@ -18,22 +18,30 @@ def runs(
     uri: Annotated[
         str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in home.")
     ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="MLflow's filter, such as \"metrics.ap > 0.3 and tags.`yolab.kind` = 'trial'\".")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Write them to this .parquet or .csv file.")] = None,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """List runs, the newest first.
+    """List runs, the newest first; or export them with all parameters, metrics and tags.
 
-    Example: yolab runs --sweep bccd-sweep
+    Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --export runs.parquet
     """
-    from yolab.tracking import record
+    from yolab.tracking import record, tables
     from yolab.tracking import runs as tracking
 
-    where = uri or tracking.default_uri(home)
-    parent = record.sweep_run(where, sweep, experiment)["run_id"] if sweep else None
-    found = tracking.list_runs(where, experiment, parent)
+    place = uri or tracking.default_uri(home)
+    parent = record.sweep_run(place, sweep, experiment)["run_id"] if sweep else None
+    found = tracking.list_runs(place, experiment, parent, where=where)
+    if export:
+        tables.export(found, export)
+        console.print(f"{len(found)} runs: {export}", highlight=False, soft_wrap=True)
+        return
     if as_json:
         print_json(found)
         return
-    print_table(tracking.without_password(where), COLUMNS, [_row(run) for run in found])
+    print_table(tracking.without_password(place), COLUMNS, [_row(run) for run in found])
     if not found:
         console.print("No runs yet: `yolab train EXPERIMENT.yaml` makes one.", markup=False)
 

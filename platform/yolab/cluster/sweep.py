@@ -118,10 +118,7 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
 
 def _tuner(sweep: Sweep, trainable: Any, capacity: Capacity) -> tune.Tuner:
     """Return Tune, ready for the points that nothing is recorded of."""
-    compute = sweep.cleared.experiment.compute
-    at_once = capacity.cpus // (compute.workers * compute.cpus_per_worker)
-    if compute.gpus_per_worker:
-        at_once = min(at_once, capacity.gpus // (compute.workers * compute.gpus_per_worker))
+    at_once = capacity.at_once(sweep.cleared.experiment.compute)
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -28,18 +28,38 @@ def worst(
 ) -> list[tuple[Sample, ImageDetections]]:
     """Return the images with the most mistakes: objects missed or taken for another class, and inventions."""
     found = {detection.image_id: detection for detection in detections}
-    mistakes = {
-        sample.image_id: int((pairs[:, 0] != pairs[:, 1]).sum())
-        for sample, pairs in _matched(samples, detections, classes)
-    }
+    mistakes = _mistakes(samples, detections, classes)
     ordered = sorted(samples, key=lambda sample: (-mistakes[sample.image_id], sample.image_id))
     return [(s, confident(found[s.image_id])) for s in ordered[:most] if mistakes[s.image_id]]
+
+
+def most_different(
+    samples: Sequence[Sample],
+    first: Sequence[ImageDetections],
+    second: Sequence[ImageDetections],
+    classes: int,
+    most: int,
+) -> list[tuple[Sample, list[ImageDetections]]]:
+    """Return the images in which two models' numbers of mistakes differ most, with what each found."""
+    found = [{detection.image_id: detection for detection in each} for each in (first, second)]
+    mistakes = [_mistakes(samples, each, classes) for each in (first, second)]
+    gap = {sample.image_id: abs(mistakes[0][sample.image_id] - mistakes[1][sample.image_id]) for sample in samples}
+    ordered = sorted(samples, key=lambda sample: (-gap[sample.image_id], sample.image_id))
+    return [(s, [confident(each[s.image_id]) for each in found]) for s in ordered[:most] if gap[s.image_id]]
 
 
 def confident(found: ImageDetections) -> ImageDetections:
     """Return the detections that one would show."""
     kept = found.scores > CONFIDENCE
     return ImageDetections(found.image_id, found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _mistakes(samples: Sequence[Sample], detections: Sequence[ImageDetections], classes: int) -> dict[int, int]:
+    """Return by image id how many objects were missed or taken for another class, or invented."""
+    return {
+        sample.image_id: int((pairs[:, 0] != pairs[:, 1]).sum())
+        for sample, pairs in _matched(samples, detections, classes)
+    }
 
 
 def _matched(

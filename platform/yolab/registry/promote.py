@@ -2,16 +2,13 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yolab import yaml_file
 from yolab.data import coco
-from yolab.data.combined import validation_set
 from yolab.errors import GateError, UsageError
-from yolab.experiment import build
 from yolab.models import weights
 from yolab.models.fold import fold
 from yolab.registry import gates, package
@@ -42,16 +39,6 @@ def best_run(uri: str, sweep: str) -> dict[str, Any]:
     return max(trials, key=lambda run: run["metrics"].get("ap", 0.0))
 
 
-def named_run(uri: str, name: str) -> dict[str, Any]:
-    """Return the newest finished run of that name or id. Raises UsageError."""
-    found = [run for run in runs.list_runs(uri) if name in (run["name"], run["run_id"])]
-    finished = [run for run in found if record.WEIGHTS_TAG in run["tags"]]
-    if not finished:
-        state = "has not ended with weights yet" if found else "is not there"
-        raise UsageError(f"The run {name} {state} in {uri}. `yolab runs` lists what is there.")
-    return finished[0]
-
-
 def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[str, Any]:
     """Return a run, made once, that stands for weights from elsewhere, to be proven on a split. Raises UsageError."""
     _, about = weights.load(weights_file)
@@ -63,7 +50,7 @@ def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[s
     described = {"model.name": about.model.name, "data.image_size": about.image_size}
     run_id = runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=tags)
     runs.finish_run(uri, run_id, "FINISHED")
-    return named_run(uri, run_id)
+    return record.named_run(uri, run_id)
 
 
 def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
@@ -88,7 +75,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         return Promotion(name, str(champion.version), run["name"], False, (), metrics)
 
     trained, about = weights.load(trained_file)
-    dataset = _validation_set(run["params"])
+    dataset = record.validation_set_of(run)
     folded = fold(trained)
     metrics = gates.score(folded, dataset, about.image_size)
     verdicts = (
@@ -107,14 +94,6 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     version = _register(client, name, model_uri, run["run_id"], lineage)
     client.set_registered_model_alias(name, CHAMPION, version)
     return Promotion(name, version, run["name"], True, verdicts, metrics)
-
-
-def _validation_set(params: Mapping[str, str]) -> coco.Dataset:
-    """Return the split that a run was scored on, from its recorded parameters."""
-    scored = {name: params[f"data.{name}"] for name in ("path", "val", "on_error")}
-    lists = {name: yaml_file.value(params.get(f"data.{name}", "[]"), name) for name in ("also", "classes")}
-    described = {"name": "scored", "data": {**scored, **lists, "train": params.get("data.train", scored["val"])}}
-    return validation_set(build(described, {}, "the run's parameters").data)
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:

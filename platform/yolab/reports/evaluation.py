@@ -22,10 +22,23 @@ def save_report(dataset: Dataset, detections: Sequence[ImageDetections], scores:
     written = [_curves(dataset, scores, folder), _matrix(dataset, detections, folder)]
     worst = confusion.worst(dataset.samples, detections, len(dataset.names), _WORST)
     if worst:
-        pictures = [there_and_found(sample, found, dataset.names) for sample, found in worst]
+        pictures = [there_and_found(sample, [found], dataset.names) for sample, found in worst]
         save_sheet(pictures, 4, folder / "worst.jpg")
         written.append(folder / "worst.jpg")
     return written
+
+
+def save_differences(
+    dataset: Dataset, first: Sequence[ImageDetections], second: Sequence[ImageDetections], target: Path
+) -> bool:
+    """Save the images on which two models differ most as one picture: what is there, what the first found, what the
+    second did. Return whether there are any."""
+    different = confusion.most_different(dataset.samples, first, second, len(dataset.names), _WORST)
+    if different:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pictures = [there_and_found(sample, founds, dataset.names) for sample, founds in different]
+        save_sheet(pictures, 4, target)
+    return bool(different)
 
 
 def _curves(dataset: Dataset, scores: Scores, folder: Path) -> Path:

@@ -34,12 +34,12 @@ def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> No
     cv2.imwrite(str(target), np.concatenate(rows))
 
 
-def there_and_found(sample: Sample, found: ImageDetections, names: Sequence[str]) -> np.ndarray:
-    """Return an image twice, side by side: with the objects that are there, and with those that were found."""
+def there_and_found(sample: Sample, founds: Sequence[ImageDetections], names: Sequence[str]) -> np.ndarray:
+    """Return an image several times, side by side: with the objects that are there, and with those that each found."""
     image = decoded(sample)
     there = boxed(image, sample.boxes, sample.classes, [names[label] for label in sample.classes], len(names))
-    seen = _with_detections(image, found, names)
-    return np.concatenate([there, seen], 0 if image.shape[1] > image.shape[0] else 1)
+    seen = [_with_detections(image, found, names) for found in founds]
+    return np.concatenate([there, *seen], 0 if image.shape[1] > image.shape[0] else 1)
 
 
 def _with_detections(image: np.ndarray, found: ImageDetections, names: Sequence[str]) -> np.ndarray:

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolab import yaml_file
+from yolab.data.coco import Dataset
+from yolab.data.combined import validation_set
 from yolab.errors import UsageError
-from yolab.experiment import nearest
+from yolab.experiment import build, nearest
 from yolab.models.count import cost
 from yolab.models.weights import Description
 from yolab.preflight import Cleared
@@ -74,6 +77,51 @@ def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, A
 def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
     """Return the trials of the newest sweep of that name, the newest first. Raises UsageError with the nearest name."""
     return runs.list_runs(uri, parent=sweep_run(uri, sweep)["run_id"])
+
+
+def named_run(uri: str, name: str) -> dict[str, Any]:
+    """Return the newest finished run of that name, or id, or sweep and trial (`scaling/trial-003`), as `runs.list_runs`
+    describes it. Raises UsageError."""
+    finished = [run for run in _called(uri, name) if WEIGHTS_TAG in run["tags"]]
+    if not finished:
+        any_run(uri, name)
+        raise UsageError(f"The run {name} has not ended with weights yet. `yolab runs` lists what is there.")
+    return finished[0]
+
+
+def any_run(uri: str, name: str) -> dict[str, Any]:
+    """Return the newest run of that name, whatever its state, as `named_run` does. Raises UsageError."""
+    found = _called(uri, name)
+    if not found:
+        where = runs.without_password(uri)
+        raise UsageError(f"The run {name} is not there in {where}. `yolab runs` lists what is there.")
+    return found[0]
+
+
+def place_of(run: Mapping[str, Any]) -> str:
+    """Return where a run is in its home: its name, with that of its sweep or table before it."""
+    parent = run["tags"].get(SWEEP_TAG)
+    return f"{parent}/{run['name']}" if parent else str(run["name"])
+
+
+def runs_of_recipe(uri: str, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all finished runs of a run's recipe, one for each seed, as `runs.list_runs` describes them."""
+    recipe = run["tags"].get(RECIPE_TAG)
+    same = [each for each in finished_by_digest(uri).values() if recipe and each["tags"].get(RECIPE_TAG) == recipe]
+    return list({each["params"]["seed"]: each for each in same}.values())
+
+
+def validation_set_of(run: Mapping[str, Any]) -> Dataset:
+    """Return the split that a run was scored on, from its recorded parameters."""
+    params = run["params"]
+    scored = {name: params[f"data.{name}"] for name in ("path", "val", "on_error")}
+    lists = {name: yaml_file.value(params.get(f"data.{name}", "[]"), name) for name in ("also", "classes")}
+    described = {"name": "scored", "data": {**scored, **lists, "train": params.get("data.train", scored["val"])}}
+    return validation_set(build(described, {}, "the run's parameters").data)
+
+
+def _called(uri: str, name: str) -> list[dict[str, Any]]:
+    return [run for run in runs.list_runs(uri) if name in (run["name"], run["run_id"], place_of(run))]
 
 
 def finished_by_digest(uri: str) -> dict[str, dict[str, Any]]:

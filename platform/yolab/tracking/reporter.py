@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from yolab.tracking import runs
+from yolab.tracking import log, runs
 from yolab.tracking.journal import FILE_NAME, Flusher, Journal
 from yolab.training.reporter import Reporter
 
@@ -18,7 +18,7 @@ class TrackedReporter:
     """
 
     def __init__(self, inner: Reporter, journal: Journal, flusher: Flusher | None) -> None:
-        self.inner, self.journal, self.flusher = inner, journal, flusher
+        self.inner, self.journal, self.flusher, self.folder = inner, journal, flusher, inner.folder
 
     def restore(self) -> Path | None:
         """Return the last durable checkpoint; the journal goes back to it."""
@@ -33,6 +33,7 @@ class TrackedReporter:
         if checkpoint is not None:
             self.journal.copy_into(checkpoint)
         self.inner.report(epoch, metrics, checkpoint)
+        log.say_epoch(epoch, metrics)
         if self.flusher:
             self.flusher.wake()
 
@@ -51,12 +52,15 @@ class TrackedReporter:
 def tracked(inner: Reporter, uri: str, run_id: str, folder: Path) -> Iterator[TrackedReporter]:
     """Give rank 0 a reporter that tracks in MLflow run `run_id`, with the machine's load, and a journal in `folder`.
 
-    On leaving, also by an error, the rest is sent for up to 20 seconds; what MLflow didn't take stays in the journal.
+    What it says is logged in the inner reporter's folder. On leaving, also by an error, the rest is sent for up to 20
+    seconds; what MLflow didn't take stays in the journal.
     """
     journal = Journal(folder / FILE_NAME)
     flusher = Flusher(journal, uri, run_id)
     with runs.system_metrics(uri, run_id):
         try:
-            yield TrackedReporter(inner, journal, flusher)
+            with log.written(inner.folder):
+                yield TrackedReporter(inner, journal, flusher)
         finally:
+            flusher.send(inner.folder / log.FILE_NAME, "")
             flusher.close(PATIENCE_SECONDS)

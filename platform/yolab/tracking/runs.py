@@ -150,19 +150,33 @@ def log_artifact(uri: str, run_id: str, path: Path, artifact_path: str | None = 
         client(uri).log_artifact(run_id, str(path), artifact_path)
 
 
+def fetch_last(uri: str, run_id: str, folder: str, ending: str, target: Path) -> Path | None:
+    """Copy the last file with that ending of a folder of a run's artifacts into a local folder; return it, if any.
+
+    Raises YolabError if MLflow can't be used.
+    """
+    with _in_words(uri):
+        mlflow = client(uri)
+        found = max(
+            (item.path for item in mlflow.list_artifacts(run_id, folder) if item.path.endswith(ending)), default=None
+        )
+        return Path(mlflow.download_artifacts(run_id, found, str(target))) if found else None
+
+
 def list_runs(
-    uri: str, experiment: str | None = None, parent: str | None = None, name: str | None = None
+    uri: str, experiment: str | None = None, parent: str | None = None, where: str | None = None
 ) -> list[dict[str, Any]]:
     """Return all runs, newest first, as dicts of name, run_id, experiment, status, params, metrics, tags, start_time,
     end_time (milliseconds since 1970, None while it runs) and parent_id.
 
-    `experiment`, `parent` (a run id) and `name` narrow the list. Raises UsageError if there is no such experiment,
-    YolabError if MLflow can't be used.
+    `experiment`, `parent` (a run id) and `where` (MLflow's filter) narrow the list. Raises UsageError if there is no
+    such experiment or filter, YolabError if MLflow can't be used.
     """
+    from mlflow.exceptions import MlflowException
+
     if database_is_missing(uri):
         return []
-    conditions = {f"tags.`{PARENT_TAG}`": parent, "attributes.run_name": name}
-    wanted = " AND ".join(f"{field} = '{value}'" for field, value in conditions.items() if value is not None)
+    wanted = " AND ".join(([f"tags.`{PARENT_TAG}` = '{parent}'"] if parent else []) + ([where] if where else []))
     with _in_words(uri):
         mlflow = client(uri)
         names = {found.experiment_id: found.name for found in _pages(mlflow.search_experiments)}
@@ -171,7 +185,12 @@ def list_runs(
                 f"MLflow has no experiment {experiment!r}. Did you mean {nearest(experiment, names.values())}?"
             )
         ids = [id_ for id_, found in names.items() if experiment in (None, found)]
-        runs = _pages(mlflow.search_runs, experiment_ids=ids, filter_string=wanted) if ids else []
+        try:
+            runs = list(_pages(mlflow.search_runs, experiment_ids=ids, filter_string=wanted)) if ids else []
+        except MlflowException as error:
+            if not where or error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise UsageError(f"MLflow can't read the filter {where!r}: {str(error).splitlines()[0]}") from None
         return [_as_dict(run, names) for run in runs]
 
 

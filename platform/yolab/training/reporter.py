@@ -11,7 +11,9 @@ CHECKPOINT = "checkpoint"  # the folder of the last whole checkpoint in that of 
 
 
 class Reporter(Protocol):
-    """Called by every rank, equally often; only rank 0 passes a checkpoint."""
+    """Called by every rank, equally often; only rank 0 passes a checkpoint. Files that are kept stay in `folder`."""
+
+    folder: Path
 
     def restore(self) -> Path | None:
         """Return the folder of the last durable checkpoint of this run, or None at its beginning."""
@@ -84,7 +86,7 @@ class AnnouncingReporter:
     """Another reporter that says so when an epoch's results have become durable."""
 
     def __init__(self, inner: Reporter, announce: Callable[[int, Mapping[str, float]], None]) -> None:
-        self.inner, self.announce = inner, announce
+        self.inner, self.announce, self.folder = inner, announce, inner.folder
 
     def restore(self) -> Path | None:
         return self.inner.restore()
