@@ -77,6 +77,7 @@ def ablate(
         runs.log_artifact(uri, parent_id, file, "table")
     failed = [f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known]
     tags = {record.STATE_TAG: "failed" if failed else "finished", record.TABLE_TAG: asked.name}
+    tags[record.NOTE_TAG] = next(file for file in files if file.suffix == ".md").read_text()
     runs.finish_run(uri, parent_id, "FAILED" if failed else "FINISHED", tags=tags)
     if as_json:
         print_json({"table": asked.name, "budget": limits.name, "says": limits.says,

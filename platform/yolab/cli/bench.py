@@ -10,7 +10,7 @@ import typer
 from yolab.cli.output import JsonOption, console, print_json, print_table
 from yolab.errors import UsageError
 
-NAMES = ("assignment", "step", "loader", "nms", "metrics", "inference")
+NAMES = ("assignment", "step", "loader", "nms", "metrics", "inference", "trial")
 
 
 def bench(
@@ -23,6 +23,7 @@ def bench(
         "data/demo"
     ),
     split: Annotated[str, typer.Option(help="Of loader: its split.")] = "train2017",
+    trials: Annotated[int, typer.Option(min=8, help="Of trial: how many, without any learning.")] = 24,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
@@ -45,6 +46,7 @@ def bench(
         "loader": lambda: benchmarks.loader(data, split),
         "nms": benchmarks.nms,
         "metrics": benchmarks.coco_metrics,
+        "trial": lambda: benchmarks.trial(trials),
         "inference": lambda: benchmarks.inference(model, sizes or [320, 640]),
     }
     with console.status(f"Measuring {name} …"), contextlib.redirect_stdout(io.StringIO()):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from yolab.assignment import policies
@@ -18,16 +19,18 @@ from yolab.data.loader import TrainingImages
 from yolab.evaluation import metrics
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.latency import seconds_an_image
-from yolab.experiment import Assigner, Model, build
+from yolab.experiment import Assigner, Experiment, Model, build
 from yolab.losses import detection_loss
 from yolab.memory import keep_freed_memory
 from yolab.models import onnx_file, zoo
 from yolab.models.blueprint import check_size
 from yolab.models.fold import fold
 from yolab.models.weights import Description
+from yolab.training.checkpoint import WEIGHTS
 from yolab.training.ema import Ema
 from yolab.training.optimiser import make_optimiser
 from yolab.training.precision import Precision
+from yolab.training.reporter import Reporter
 
 Rows = list[dict[str, Any]]
 _CLASSES = tuple(f"class {number}" for number in range(80))
@@ -120,14 +123,12 @@ def nms() -> Rows:
 
 
 def coco_metrics() -> Rows:
-    """COCO's metrics of 22 500 detections in 75 images, of 80 classes, and pycocotools' time where it is installed."""
+    """COCO's metrics of 22 500 detections in 75 images, of 80 classes, and pycocotools' time."""
+    from pycocotools import coco as peer
+    from pycocotools import cocoeval
+
     dataset, detections = _crowded(75, 300)
     rows = [{"case": "yolab", "seconds": _least(lambda: metrics.score(dataset, detections), 3)}]
-    try:
-        from pycocotools import coco as peer
-        from pycocotools import cocoeval
-    except ImportError:
-        return rows
     results = metrics.to_coco(dataset, detections)
 
     def theirs() -> None:
@@ -158,6 +159,67 @@ def inference(name: str, sizes: list[int]) -> Rows:
             for size in sizes
             for runtime, each in models.items()
         ]
+
+
+def trial(trials: int) -> Rows:
+    """A sweep of trials that learn nothing and take no time, to see what the machinery takes: Ray, MLflow, checkpoints.
+    A row for each quarter of the trials: seconds of a trial, how many end in a second, and the driver's memory."""
+    from yolab import preflight
+    from yolab.cluster import sweep
+    from yolab.cluster.connect import connected, of_this_machine
+    from yolab.cluster.events import Events
+    from yolab.cluster.schedulers import scheduler
+    from yolab.cluster.search import Sampled
+    from yolab.cluster.spaces import parse
+    from yolab.cluster.watching import every_second
+    from yolab.data import demo
+    from yolab.experiment import with_absolute_paths
+    from yolab.tracking import record, runs
+
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch, "runs")
+        demo.draw(Path(scratch, "demo"))
+        described = {"name": "bench", "model.name": "yolov7-tiny", "data.path": str(Path(scratch, "demo"))}
+        experiment = build({}, described | {"recipe.epochs": 3, "recipe.batch": 8}, "bench")
+        room = of_this_machine()
+        cleared = preflight.clear(with_absolute_paths(experiment), room)
+        space = parse({"recipe.optimiser.lr": {"loguniform": [0.001, 0.1]}}, cleared.experiment, "bench")
+        uri = runs.tracking_uri(cleared.experiment, home)
+        folder = home / "bench"
+        folder.mkdir(parents=True)
+        parent = record.open_recorded(cleared, uri, "bench", "bench", record.tags_of(cleared, "sweep"))
+        points = Sampled(space, cleared.experiment, cleared.names, "random", ("ap",), trials)
+        described_sweep = sweep.Sweep(
+            "bench", "bench", folder, cleared, uri, parent, record.tags_of(cleared, "trial"), points,
+            scheduler("none", 3, 1, 2, None), 0, work=_learn_nothing,
+        )  # fmt: skip
+        events, process = Events(folder), psutil.Process()
+        memory: list[tuple[int, float]] = []
+        with connected(), every_second(lambda: memory.append((events.ended(), process.memory_info().rss / 2**20))):
+            sweep.run(described_sweep, room)
+        done = sorted(Events(folder).rows().values(), key=lambda row: row["time"])
+    rows = []
+    for quarter in range(4):
+        first, last = quarter * trials // 4, (quarter + 1) * trials // 4
+        part = done[first:last]
+        speed = (len(part) - 1) / (part[-1]["time"] - part[0]["time"])
+        at_the_end = next((mib for count, mib in memory if count >= last), memory[-1][1])
+        rows.append(
+            {
+                "case": f"trials {first + 1} to {last}",
+                "seconds": float(np.median([row["time"] - row["began"] for row in part])),
+                "trials_per_second": speed,
+                "driver_mib": round(at_the_end),
+            }
+        )
+    return rows
+
+
+def _learn_nothing(experiment: Experiment, reporter: Reporter) -> None:
+    for epoch in range(1, experiment.recipe.epochs + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, WEIGHTS).write_bytes(b"none")
+            reporter.report(epoch, {"ap": experiment.recipe.optimiser.lr, "ap50": 0.0, "ap_small": 0.0}, Path(folder))
 
 
 def _targets(images: int, objects: int, size: int) -> Targets:

@@ -28,7 +28,7 @@ def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) 
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(cell(value) for value in row))
     return table
 
 
@@ -50,7 +50,8 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield progress
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as a table shows it."""
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
     return "-" if value is None else str(value)

@@ -177,7 +177,7 @@ def _go_on(
     best = max(rows, key=lambda row: row["ap"])
     stopped = why is not None and points.left(events.rows())
     metrics = {score: best[score] for score in ("ap", "ap50", "ap_small")}
-    tags = {record.STATE_TAG: "stopped" if stopped else "finished"}
+    tags = {record.STATE_TAG: "stopped" if stopped else "finished", record.NOTE_TAG: sweep_view.as_markdown(folder)}
     runs.finish_run(uri, described.parent_id, "KILLED" if stopped else "FINISHED", metrics, tags)
     if stopped:
         console.print(f"Stopped, because {why}. {how_to_go_on}", soft_wrap=True, highlight=False)

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.live import Live
 
-from yolab.cli.output import console, print_json, print_table, table_of
+from yolab.cli.output import cell, console, print_json, print_table, table_of
 
 SHORT = {"model.scale.depth": "depth", "model.scale.width": "width", "assigner.top_k": "top_k"}
+_IN_NOTE = 20  # trials in MLflow's description
 _COUNTED = {"params": "params", "gflops": "GFLOPs"}
 _SCORED = {"ap": "AP", "ap50": "AP50", "ap_small": "AP_small"}
 
@@ -54,37 +55,56 @@ def show_all(home: Path, as_json: bool) -> None:
 
 def show(folder: Path, as_json: bool) -> None:
     """Print all trials of a sweep, the best first: those of the front where there are several objectives."""
+    rows, best = _sorted(folder)
+    if as_json:
+        print_json([row | {"front": row["trial"] in best} for row in rows] if best else rows)
+        return
+    columns, lines = _table(folder, rows, best)
+    print_table(folder.name, columns, lines)
+    for row in rows:
+        if "reason" in row:
+            console.print(f"{row['trial']} {row['state']}: {row['reason']}", highlight=False, soft_wrap=True)
+
+
+def as_markdown(folder: Path) -> str:
+    """Return the best trials of a sweep as a table for MLflow's page."""
+    rows, best = _sorted(folder)
+    columns, lines = _table(folder, rows[:_IN_NOTE], best)
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in (columns, ["---"] * len(columns), *lines))
+
+
+def _sorted(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of a sweep, the best first, and the names of those on the front of several objectives."""
     from yolab.cluster.budget import is_running
     from yolab.cluster.events import ENDED, Events
     from yolab.cluster.request import of_folder
     from yolab.cluster.search import front
 
-    request = of_folder(folder)
+    objectives = of_folder(folder).objectives
     rows = list(Events(folder).rows().values())
-    best = front(rows, request.objectives) if len(request.objectives) > 1 else []
+    best = front(rows, objectives) if len(objectives) > 1 else []
     rows = sorted(rows, key=lambda row: (row["trial"] not in best, -row.get("ap", -1.0)))
     for row in rows:
         row["seconds"] = round(row.get("time_total_s", 0.0), 1)
         if row["state"] not in ENDED and not is_running(folder):
             row["state"] = "stopped"
-    if as_json:
-        print_json([row | {"front": row["trial"] in best} for row in rows] if best else rows)
-        return
+    return rows, best
+
+
+def _table(folder: Path, rows: list[dict[str, Any]], best: list[str]) -> tuple[list[str], list[list[Any]]]:
+    from yolab.cluster.request import of_folder
+
     paths = list(dict.fromkeys(path for row in rows for path in row["point"]))
-    measured = [name for name in request.objectives if name not in (*_COUNTED, *_SCORED)]
+    measured = [name for name in of_folder(folder).objectives if name not in (*_COUNTED, *_SCORED)]
     lines = []
     for row in rows:
         point = [_short(row["point"].get(path, "-")) for path in paths]
         params = f"{row['params'] / 1e6:.2f} M" if "params" in row else None
         scores = [row.get(name) for name in (*_SCORED, *measured)]
-        seconds = f"{row['seconds']:.1f}"
-        line = [row["trial"], *point, params, row.get("gflops"), *scores, seconds, row["state"]]
+        line = [row["trial"], *point, params, row.get("gflops"), *scores, f"{row['seconds']:.1f}", row["state"]]
         lines.append([*line, "*" * (row["trial"] in best)] if best else line)
     columns = ["trial", *(SHORT.get(path, path) for path in paths), *_COUNTED.values(), *_SCORED.values(), *measured]
-    print_table(folder.name, [*columns, "seconds", "state", *["front"] * bool(best)], lines)
-    for row in rows:
-        if "reason" in row:
-            console.print(f"{row['trial']} {row['state']}: {row['reason']}", highlight=False, soft_wrap=True)
+    return [*columns, "seconds", "state", *["front"] * bool(best)], lines
 
 
 @contextmanager

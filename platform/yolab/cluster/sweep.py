@@ -4,7 +4,7 @@ import functools
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from yolab.tracking.reporter import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.distributed import Workers
 from yolab.training.loop import choose_device, train
-from yolab.training.reporter import keep_file
+from yolab.training.reporter import Reporter, keep_file
 
 _TUNE = "tune"  # and tune-2, … : a part of the sweep each, which Tune restores as a whole
 _CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
@@ -44,7 +44,7 @@ _SCORES = ("epoch", "ap", "ap50", "ap_small", "latency_ms", "train_seconds", "ti
 class Sweep:
     """What is searched, and where it is kept: trials at `points` around an experiment, which `scheduler` may end;
     `folder` is `runs/<name>`; trials are children of `parent_id` and carry `tags`, some by their names more. A trial
-    that crashes is begun again from its last checkpoint, `retries` times."""
+    that crashes is begun again from its last checkpoint, `retries` times. `work` is what a trial of one worker does."""
 
     name: str
     key: str
@@ -58,6 +58,7 @@ class Sweep:
     retries: int
     with_latency: bool = False
     own_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    work: Callable[[Experiment, Reporter], object] = train
 
 
 class TuneReporter:
@@ -174,7 +175,7 @@ def _trial(config: dict[str, Any], sweep: Sweep) -> None:
             with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
                 if sweep.with_latency:
                     own.last["latency_ms"] = _latency_ms(experiment, sweep.cleared.names)
-                train(experiment, reporter)
+                sweep.work(experiment, reporter)
         except Exception as error:
             state = "infeasible" if _cannot_fit(error) else "failed"
             if state == "failed" and not isinstance(error, YolabError):
@@ -198,7 +199,8 @@ def _open_run(sweep: Sweep, name: str, point: Mapping[str, Any]) -> tuple[Experi
     """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
     experiment = spaces.at(sweep.cleared.experiment, point)
     cleared = replace(sweep.cleared, experiment=experiment)
-    key, tags = f"{sweep.key}/{name}", {**sweep.tags, **sweep.own_tags.get(name, {})}
+    key, note = f"{sweep.key}/{name}", "\n".join(f"- `{path}`: {value}" for path, value in point.items())
+    tags = {**sweep.tags, record.NOTE_TAG: note, **sweep.own_tags.get(name, {})}
     return experiment, record.open_recorded(cleared, sweep.uri, name, key, tags, sweep.parent_id)
 
 
@@ -213,7 +215,7 @@ class _Recorder(tune.Callback):
         if not self.events.has_succeeded(trial.config[NAME]):
             experiment = spaces.at(self.sweep.cleared.experiment, trial.config[POINT])
             counts = spaces.counts_of(experiment, self.sweep.cleared.names)
-            self._write(trial, "running", {}, epochs=experiment.recipe.epochs, **counts)
+            self._write(trial, "running", {}, began=round(time.time(), 2), epochs=experiment.recipe.epochs, **counts)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -22,6 +22,7 @@ PARENTS = ("sweep", "table")
 RECIPE_TAG = "yolab.recipe"  # the digest without the seed: equal for runs of one recipe
 SWEEP_TAG = "yolab.sweep"  # of a trial: what it belongs to
 SCHEDULER_TAG = "yolab.scheduler"
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows as the description, Markdown
 TABLE_TAG, ROW_TAG = "yolab.table", "yolab.row"
 WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are
 STATE_TAG = "yolab.state"
