@@ -88,7 +88,7 @@ def test_sweeps_are_listed_and_their_trials_shown(yolab: Yolab, swept: Path) -> 
 def test_only_a_sweep_that_runs_can_be_stopped_and_only_one_that_is_there_shown(yolab: Yolab, swept: Path) -> None:
     assert "Nobody works on the sweep scaling" in yolab("sweep", "--stop", "scaling").err
     assert "Did you mean scaling?" in yolab("sweep", "--status", "scalign").err
-    (swept / "alive").touch()
+    (swept / "alive").write_text("another-node 1")
     assert yolab("sweep", "--stop", "scaling").code == 0
     assert (swept / "stop").exists()
     assert yolab("sweep", "--list", "--json").json()[0]["state"] == "running"

@@ -60,6 +60,7 @@ def ablate(
     folder = home / f"{asked.name}-{limits.name}"
     folder = folders.unused(home, folder.name) if fresh else folders.last_numbered(home, folder.name) or folder
     work = {"table": asked.name, "budget": limits.name}
+    limiting.require_free(folder)
     key = folders.reclaim(folder, work) if folder.exists() else folders.claim(folder, work)
     parent_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "table"))
     missing = {place: each for place, each in every.items() if each.digest not in known}

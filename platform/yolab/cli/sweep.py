@@ -82,6 +82,7 @@ def sweep(
     limits = budget.Budget(max_hours, max_trials, max_cost, price)
     if resume:
         folder = _existing(home, resume)
+        budget.require_free(folder)
         request = of_folder(folder)
         if trials is not None:
             request = request.with_more(_more(trials))
@@ -174,9 +175,9 @@ def _go_on(
     ):
         runs.log_artifact(uri, described.parent_id, picture, "sweep")
     rows = [row for row in events.rows().values() if "ap" in row]
-    best = max(rows, key=lambda row: row["ap"])
+    best = max(rows, key=lambda row: row["ap"], default={})
     stopped = why is not None and points.left(events.rows())
-    metrics = {score: best[score] for score in ("ap", "ap50", "ap_small")}
+    metrics: dict[str, float] = {score: best[score] for score in ("ap", "ap50", "ap_small") if score in best}
     tags = {record.STATE_TAG: "stopped" if stopped else "finished", record.NOTE_TAG: sweep_view.as_markdown(folder)}
     runs.finish_run(uri, described.parent_id, "KILLED" if stopped else "FINISHED", metrics, tags)
     if stopped:
@@ -202,6 +203,7 @@ def search(described: "Sweep", room: "Capacity", limits: "Budget", trials: int |
     def end(status: Literal["FAILED", "KILLED"], **tags: str) -> None:
         runs.finish_run(described.uri, described.parent_id, status, tags=tags)
 
+    why: list[str] = []
     try:
         with connected(), watched(folder, limits, devices) as why, sweep_view.display(folder, trials):
             cluster.run(described, room)
@@ -209,6 +211,8 @@ def search(described: "Sweep", room: "Capacity", limits: "Budget", trials: int |
         if described.points.left(Events(folder).rows()) and not why:
             raise KeyboardInterrupt
     except KeyboardInterrupt:
+        if why:
+            return why[0]
         end("KILLED", **{record.STATE_TAG: "interrupted"})
         console.print(f"Stopped. {how_to_go_on}", soft_wrap=True, highlight=False)
         raise

@@ -1,12 +1,15 @@
 """When a sweep has to stop before it is done: its budget is spent, or somebody said so."""
 
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from yolab.cluster.events import Events
 from yolab.cluster.watching import every_second
@@ -55,7 +58,7 @@ def watched(folder: Path, budget: Budget, devices: int) -> Iterator[list[str]]:
     def look() -> None:
         if over:
             return
-        (folder / _ALIVE).touch()
+        (folder / _ALIVE).write_text(f"{platform.node()} {os.getpid()}")
         hours = (time.monotonic() - started) / 3600
         device_hours = (_hours(events) - hours_before) * devices
         reason = budget.spent(hours, events.ended() - ended_before, device_hours)
@@ -81,12 +84,20 @@ def ask_to_stop(folder: Path) -> None:
     (folder / _STOP).touch()
 
 
+def require_free(folder: Path) -> None:
+    """Raise UsageError if somebody works on the sweep of a folder."""
+    if is_running(folder):
+        raise UsageError(f"Another command works on {folder}: let it end, or `yolab sweep --stop {folder.name}`.")
+
+
 def is_running(folder: Path) -> bool:
     """Return whether somebody works on the sweep of a folder."""
     try:
-        return time.time() - (folder / _ALIVE).stat().st_mtime < _ALIVE_SECONDS
+        host, _, process = (folder / _ALIVE).read_text().partition(" ")
+        recent = time.time() - (folder / _ALIVE).stat().st_mtime < _ALIVE_SECONDS
     except FileNotFoundError:
         return False
+    return psutil.pid_exists(int(process)) if host == platform.node() else recent
 
 
 def _hours(events: Events) -> float:
