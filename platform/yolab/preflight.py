@@ -1,6 +1,7 @@
 """What the schema of an experiment can't know: does the model exist at this size, is the data there and sound, is
 there room. Everything here happens before anything is created."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
 from yolab.experiment import Compute, Experiment, nearest
 from yolab.models import weights
-from yolab.models.blueprint import check_size, misplaced_identities
+from yolab.models.blueprint import Blueprint, check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.weights import Description
 from yolab.training import anchors
@@ -158,9 +159,13 @@ def check_model(experiment: Experiment) -> None:
                 f"recipe.freeze: no node of {blueprint.name} is called {pattern!r}. Did you mean "
                 f"{nearest(pattern, names)}? `*` stands for any letters."
             )
+    check_size("data.image_size", experiment.data.image_size, experiment.model.name, _largest_stride(blueprint))
+
+
+@functools.cache
+def _largest_stride(blueprint: Blueprint) -> int:
     with torch.device("meta"):
-        stride = max(Detector(blueprint, classes=1).strides)
-    check_size("data.image_size", experiment.data.image_size, experiment.model.name, stride)
+        return max(Detector(blueprint, classes=1).strides)
 
 
 def _check_batch(experiment: Experiment) -> None:

@@ -1,10 +1,13 @@
 """When a sweep has to stop."""
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,31 +26,36 @@ def test_a_limit_is_told_when_it_is_reached():
         Budget(cost=1)
 
 
-def stopped(folder, budget, **events) -> str | None:
-    """Watch until it is told to stop, as by Ctrl-C, for five seconds at most; return why."""
-    with pytest.raises(KeyboardInterrupt), watched(folder, budget, devices=2) as why:
-        for trial, seconds in events.items():
-            Events(folder).append({"trial": trial, "state": "finished", "time_total_s": seconds})
+def stopped(folder: Path, budget: Budget, work: Callable[[], None]) -> list[str]:
+    """Work, then wait to be told to stop, as by Ctrl-C, for five seconds at most; return why."""
+    with watched(folder, budget, devices=2) as why, contextlib.suppress(KeyboardInterrupt):
+        work()
         for _ in range(50):
             time.sleep(0.1)
-    return why[0]
+    return why
+
+
+def end_trials(folder: Path, *names: str, seconds: float = 1.0) -> None:
+    for name in names:
+        Events(folder).append({"trial": name, "state": "finished", "time_total_s": seconds})
 
 
 def test_only_what_this_command_spends_counts(tmp_path):
-    Events(tmp_path).append({"trial": "earlier", "state": "finished", "time_total_s": 10**6})
-    assert stopped(tmp_path, Budget(trials=2), a=1.0, b=1.0) == "--max-trials 2 is reached"
-    assert stopped(tmp_path, Budget(cost=1, price=1), c=3600.0) == "--max-cost 1 is reached"
+    end_trials(tmp_path, "earlier", seconds=10**6)
+    assert stopped(tmp_path, Budget(trials=2), lambda: end_trials(tmp_path, "a", "b")) == ["--max-trials 2 is reached"]
+    dear = Budget(cost=1, price=1)
+    assert stopped(tmp_path, dear, lambda: end_trials(tmp_path, "c", seconds=3600)) == ["--max-cost 1 is reached"]
 
 
 def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(tmp_path):
-    with pytest.raises(KeyboardInterrupt), watched(tmp_path, Budget(), 1) as why:
+    def ask() -> None:
         while not is_running(tmp_path):
             time.sleep(0.05)
         with pytest.raises(UsageError, match="Another command works on"):
             require_free(tmp_path)
         ask_to_stop(tmp_path)
-        time.sleep(5)
-    assert why == ["it was asked to by --stop"]
+
+    assert stopped(tmp_path, Budget(), ask) == ["it was asked to by --stop"]
     assert not is_running(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -35,7 +35,9 @@ from yolab.training.reporter import Reporter, keep_file
 
 _TUNE = "tune"  # and tune-2, … : a part of the sweep each, which Tune restores as a whole
 _CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
-_KEPT_BY_PBT = 4  # checkpoints, because other trials go on from them
+_KEPT = 2  # checkpoints of a trial; Tune writes its whole state down for every so many
+_KEPT_BY_PBT = 4  # because other trials go on from them
+_RUN_ID = "run_id"
 _FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
 _SCORES = ("epoch", "ap", "ap50", "ap_small", "latency_ms", "train_seconds", "time_total_s")
 
@@ -62,10 +64,11 @@ class Sweep:
 
 
 class TuneReporter:
-    """Reports to the Tune trial that this process runs. Files stay in the trial's folder, others in `scratch`."""
+    """Reports to the Tune trial that this process runs: no more than the driver needs, because Tune keeps statistics of
+    every number and writes all of them down again and again. Files stay in the trial's folder, others in `scratch`."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
-        self.folder, self.scratch = folder, scratch
+    def __init__(self, folder: Path, scratch: Path, run_id: str) -> None:
+        self.folder, self.scratch, self.run_id = folder, scratch, run_id
         self.started = time.perf_counter()
         self.epoch, self.last = 0, dict(train_cluster.NO_SCORES)
 
@@ -73,11 +76,12 @@ class TuneReporter:
         return train_cluster.unpacked(tune.get_checkpoint(), self.scratch)
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        self.last |= metrics
+        self.last |= {name: value for name, value in metrics.items() if name in self.last}
         self.epoch = epoch
         whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
         seconds = time.perf_counter() - self.started
-        tune.report({**self.last, "epoch": epoch, "train_seconds": seconds}, checkpoint=whole)
+        told = {**self.last, "epoch": epoch, "train_seconds": seconds, _RUN_ID: self.run_id}
+        tune.report(told, checkpoint=whole)
 
     def end(self, failure: str, reason: str) -> None:
         """Tell the driver that the trial can't go on, and why: to begin it again would end the same way."""
@@ -135,7 +139,7 @@ def _tuner(sweep: Sweep, trainable: Any, capacity: Capacity) -> tune.Tuner:
         run_config=tune.RunConfig(
             name=folders.unused(sweep.folder, _TUNE).name,
             storage_path=str(sweep.folder.resolve()),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT_BY_PBT if _is_pbt(sweep) else 1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT_BY_PBT if _is_pbt(sweep) else _KEPT),
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
             callbacks=[_Recorder(sweep)],
             verbose=0,
@@ -170,7 +174,7 @@ def _trial(config: dict[str, Any], sweep: Sweep) -> None:
         train_cluster.fit(experiment, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
         return
     with tempfile.TemporaryDirectory() as scratch:
-        own = TuneReporter(folder, Path(scratch))
+        own = TuneReporter(folder, Path(scratch), run_id)
         try:
             with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
                 if sweep.with_latency:
@@ -233,7 +237,7 @@ class _Recorder(tune.Callback):
             return
         state = "finished" if result.get("epoch") == row["epochs"] else "stopped early"
         checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
-        run_id = self._run_id(trial)
+        run_id = result.get(_RUN_ID) or self._run_id(trial)
         send_entries(read_entries(checkpoint / FILE_NAME), self.sweep.uri, run_id)
         weights = str(checkpoint / WEIGHTS)
         tags = {record.STATE_TAG: state, record.WEIGHTS_TAG: weights}

@@ -105,7 +105,7 @@ def _cell(line: Line, column: str) -> str:
         return "-"
     if line.name.startswith(_IMPROVEMENT):
         return f"{value:+.0f}%" if column in (*_COUNTS, "fps") else f"{value:+.1f}"
-    text = f"{value:.{_DIGITS.get(column, 2)}f}"
+    text = f"{value:.{_DIGITS.get(column, 2)}f}" if column not in _COUNTS or value >= 1 else f"{value:.2g}"
     if line.source == _PUBLISHED and column not in _DIGITS:
         text = text.removesuffix("0")  # some tables have one digit, some two
     unit = {"params": "M", "flops": "G"}.get(column, "")
