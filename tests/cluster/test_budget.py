@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from yolab.cluster.budget import Budget, ask_to_stop, is_running, require_free, watched
@@ -61,9 +62,14 @@ def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(tmp_pat
 
 
 def test_a_killed_command_is_no_hindrance(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / "alive").write_text(f"{platform.node()} {ended.pid}")
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / "alive").write_text(f"{platform.node()} {killed.pid}")
+    assert is_running(tmp_path)
+    killed.kill()
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    assert not is_running(tmp_path)
+    killed.communicate()
     assert not is_running(tmp_path)
     (tmp_path / "alive").write_text("another-node 1")
     assert is_running(tmp_path)

@@ -97,7 +97,14 @@ def is_running(folder: Path) -> bool:
         recent = time.time() - (folder / _ALIVE).stat().st_mtime < _ALIVE_SECONDS
     except FileNotFoundError:
         return False
-    return psutil.pid_exists(int(process)) if host == platform.node() else recent
+    return recent and (host != platform.node() or _lives(int(process)))
+
+
+def _lives(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # one that was killed and not yet waited for
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _hours(events: Events) -> float:
