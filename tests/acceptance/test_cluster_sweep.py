@@ -121,6 +121,18 @@ def test_a_crashed_trial_goes_on_from_its_checkpoint_and_one_that_diverges_ends_
     assert "no longer a number" in rows[1e30]["reason"]
 
 
+def test_a_table_tries_rows_again_that_failed_and_stops_when_its_hours_are_spent(place):
+    asked = ("ablate", "mine.yaml", "--budget", "budget.yaml", "--rows", "few")
+    _, told = run(place, *asked, "--max-hours", "0")
+    assert "Stopped, because --max-hours 0 is reached" in told
+    diverging = (*asked, "recipe.optimiser.lr=1e30")
+    for _ in range(2):
+        assert "The loss is no longer a number" in run(place, *diverging, code=1)[1]
+    (folder,) = (place / "runs").glob("mine-budget")
+    states = [event["state"] for event in Events(folder).news() if event["state"] == "failed"]
+    assert states == ["failed", "failed"]
+
+
 def test_a_table_of_ones_own_is_run_once_and_reused(place):
     asked = ("ablate", "mine.yaml", "--budget", "budget.yaml", "--seeds", "2")
     found = json.loads(run(place, *asked, "--json")[0])

@@ -43,6 +43,7 @@ def place(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         (["--space", "space.yaml", "--trials", "many"], "--trials can't be 'many'"),
         (["--space", "space.yaml", "--trials", "12"], "only 11 different points"),
         (["--space", "depth.yaml", "--trials", "2", "--scheduler", "pbt"], "weights of one model"),
+        (["--space", "space.yaml", "--trials", "2", "--warm-start", "old"], "--warm-start is for --searcher tpe"),
         (["--space", "none.yaml", "--trials", "1"], "params < 10, but it is"),
         (["--space", "space.yaml", "--max-cost", "3"], "needs --price"),
         (["--space", "space.yaml", "--name", "a/b"], "--name can't be"),

@@ -65,9 +65,12 @@ def ablate(
     parent_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "table"))
     missing = {place: each for place, each in every.items() if each.digest not in known}
     console.print(f"{len(every) - len(missing)} of {len(every)} runs are there already.", highlight=False)
+    why = None
     if missing:
-        _run(folder, key, uri, parent_id, cleared, missing, room, retries, limiting.Budget(hours=max_hours), asked.name)
-        known |= record.finished_by_digest(uri)
+        hours = limiting.Budget(hours=max_hours)
+        why = _run(folder, key, uri, parent_id, cleared, missing, room, retries, hours, asked.name)
+        done = record.finished_by_digest(uri).items()
+        known |= {d: run for d, run in done if not fresh or run["tags"].get(record.SWEEP_TAG) == folder.name}
 
     names = dict.fromkeys(name for name, _ in every)
     results = {name: _result(name, asked, every, known) for name in names}
@@ -77,9 +80,10 @@ def ablate(
     for file in files:
         runs.log_artifact(uri, parent_id, file, "table")
     failed = [f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known]
-    tags = {record.STATE_TAG: "failed" if failed else "finished", record.TABLE_TAG: asked.name}
+    state = ("stopped" if why else "failed") if failed else "finished"
+    tags = {record.STATE_TAG: state, record.TABLE_TAG: asked.name}
     tags[record.NOTE_TAG] = next(file for file in files if file.suffix == ".md").read_text()
-    runs.finish_run(uri, parent_id, "FAILED" if failed else "FINISHED", tags=tags)
+    runs.finish_run(uri, parent_id, "FINISHED" if not failed else "KILLED" if why else "FAILED", tags=tags)
     if as_json:
         print_json({"table": asked.name, "budget": limits.name, "says": limits.says,
                     "lines": [vars(line) for group in groups for line in group]})  # fmt: skip
@@ -88,7 +92,9 @@ def ablate(
         lines = [reports.as_text(line, asked.columns) for group in groups for line in group]
         print_table(f"{asked.title}\n{limits.says}", heads, lines)
         console.print(f"As CSV, Markdown and LaTeX: {folder}", soft_wrap=True, highlight=False)
-    if failed:
+    if failed and why:
+        console.print(f"Stopped, because {why}. The same command goes on.", soft_wrap=True, highlight=False)
+    elif failed:
         raise YolabError(f"These rows did not come to their end: {', '.join(failed)}. `yolab runs` says why.")
 
 
@@ -120,9 +126,9 @@ def _run(
     retries: int,
     limits: Any,
     table: str,
-) -> None:
-    """Run what is missing of a table, a trial for each row and seed."""
-    from yolab.cli.sweep import search
+) -> str | None:
+    """Run what is missing of a table, a trial for each row and seed; return why the budget stopped it, if it did."""
+    from yolab.cli.sweep import run_trials
     from yolab.cluster.schedulers import scheduler
     from yolab.cluster.search import Listed
     from yolab.cluster.sweep import Sweep
@@ -147,7 +153,7 @@ def _run(
         retries,
         own_tags=tags,
     )
-    search(described, room, limits, len(points), "The same command goes on.")
+    return run_trials(described, room, limits, len(points), "The same command goes on.")
 
 
 def _chosen(table: "Table", names: Sequence[str]) -> list["Row"]:

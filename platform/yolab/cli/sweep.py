@@ -119,6 +119,8 @@ def sweep(
         retries,
     )
     asked = request.checked(str(space or DEFAULT_SPACE))
+    if warm_start and searcher != "tpe":
+        raise UsageError(f"--warm-start is for --searcher tpe: {searcher} learns from no trials.")
     if warm_start or fork:
         uri = runs.tracking_uri(cleared.experiment, home)
         request = replace(request, known=known_from(record.trials_of(uri, str(warm_start or fork)), asked))
@@ -169,7 +171,7 @@ def _go_on(
         "latency_ms" in request.objectives,
     )
     how_to_go_on = f"Go on with `yolab sweep --resume {folder.name}`; the state is in {folder}."
-    why = search(described, room, limits, request.trials, how_to_go_on)
+    why = run_trials(described, room, limits, request.trials, how_to_go_on)
     for picture in save_pictures(
         study_of(space, request.objectives, list(events.rows().values())), folder / "pictures"
     ):
@@ -187,7 +189,9 @@ def _go_on(
     sweep_view.show(folder, as_json)
 
 
-def search(described: "Sweep", room: "Capacity", limits: "Budget", trials: int | None, how_to_go_on: str) -> str | None:
+def run_trials(
+    described: "Sweep", room: "Capacity", limits: "Budget", trials: int | None, how_to_go_on: str
+) -> str | None:
     """Run trials and show them while they run; return why they were stopped, if the budget did so. A run that is
     interrupted, or fails, is recorded as such."""
     from yolab.cli import sweep_view

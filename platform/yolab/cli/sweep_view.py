@@ -17,9 +17,9 @@ _SCORED = {"ap": "AP", "ap50": "AP50", "ap_small": "AP_small"}
 
 def sweeps_in(home: Path) -> list[Path]:
     """Return the folders of all sweeps, the newest first."""
-    from yolab.cluster.request import is_one
+    from yolab.cluster.request import is_sweep
 
-    folders = [folder for folder in home.iterdir() if is_one(folder)] if home.is_dir() else []
+    folders = [folder for folder in home.iterdir() if is_sweep(folder)] if home.is_dir() else []
     return sorted(folders, key=lambda folder: -(folder / "run.json").stat().st_mtime)
 
 
@@ -55,6 +55,8 @@ def show_all(home: Path, as_json: bool) -> None:
 
 def show(folder: Path, as_json: bool) -> None:
     """Print all trials of a sweep, the best first: those of the front where there are several objectives."""
+    from yolab.cluster.events import SUCCEEDED
+
     rows, best = _sorted(folder)
     if as_json:
         print_json([row | {"front": row["trial"] in best} for row in rows] if best else rows)
@@ -62,7 +64,7 @@ def show(folder: Path, as_json: bool) -> None:
     columns, lines = _table(folder, rows, best)
     print_table(folder.name, columns, lines)
     for row in rows:
-        if "reason" in row:
+        if "reason" in row and row["state"] not in SUCCEEDED:
             console.print(f"{row['trial']} {row['state']}: {row['reason']}", highlight=False, soft_wrap=True)
 
 

@@ -101,7 +101,7 @@ def of_folder(folder: Path) -> Request:
     return Request(**work | {"objectives": tuple(work["objectives"]), "known": tuple(work["known"])})
 
 
-def is_one(folder: Path) -> bool:
+def is_sweep(folder: Path) -> bool:
     """Return whether a folder is that of a sweep."""
     try:
         of_folder(folder)
@@ -111,7 +111,8 @@ def is_one(folder: Path) -> bool:
 
 
 def known_from(trials: list[dict[str, Any]], space: Space) -> tuple[Row, ...]:
-    """Return trials of an earlier sweep, as `runs.list_runs` describes them, as rows to learn from."""
+    """Return trials of an earlier sweep, as `runs.list_runs` describes them, as rows to learn from. Those that were
+    stopped early count by the AP that they came to."""
     found = []
     for run in trials:
         metrics = run["metrics"]

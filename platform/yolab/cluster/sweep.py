@@ -114,7 +114,7 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
         tune.Tuner.restore(str(begun), trainable=trainable, resume_unfinished=True, restart_errored=True).fit()
         if any(row["state"] not in ENDED for row in events.rows().values()):
             return
-    if sweep.points.left(events.rows()):
+    if sweep.points.next({}, events.rows()) is not None:
         _tuner(sweep, trainable, capacity).fit()
     rows = events.rows().values()
     if rows and all(row["state"] == "failed" for row in rows):
