@@ -88,7 +88,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     assert sorted((metric.step, metric.value, metric.timestamp) for metric in history["loss"]) == expected
     assert sorted(metric.step for metric in history["odd"]) == list(range(1, len(seconds) + 1))
     assert max(seconds) < 0.2
-    assert artifacts == ["picture.png"]
+    assert artifacts == ["log.txt", "picture.png"]
     assert (run["status"], run["params"]) == ("FINISHED", {"seed": "0"})
     assert "system/cpu_utilization_percentage" in run["metrics"]
 

@@ -15,12 +15,13 @@ from tests import tiny_set
 from yolab.assignment import policies
 from yolab.assignment.candidates import Targets
 from yolab.errors import YolabError
+from yolab.evaluation.kept import after_epoch
 from yolab.experiment import Assigner, Experiment, Model, Scale, build
 from yolab.losses import detection_loss
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.weights import Description
 from yolab.training.ema import Ema
-from yolab.training.loop import train
+from yolab.training.loop import EVALUATION, train
 from yolab.training.optimiser import clip, make_optimiser
 from yolab.training.reporter import FolderReporter
 
@@ -50,12 +51,15 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(small_set, tmp_path)
     first = Recorder(stopped, stop_after=1)
     train(experiment(small_set), first)
     assert len(first.reported) == 1
+    of_a_later_epoch = stopped / EVALUATION / after_epoch(9)
+    of_a_later_epoch.touch()
     second = Recorder(stopped)
     train(experiment(small_set, compute__loader_processes=1), second)
     assert len(second.reported) == 2
     for name in ("weights.safetensors", "trained.safetensors"):
         ours, theirs = (load_file(folder / "checkpoint" / name) for folder in (undisturbed, stopped))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    assert not of_a_later_epoch.exists()
 
 
 def test_a_run_learns(small_set, tmp_path):

@@ -131,8 +131,9 @@ def _detections(uri: str, run: Mapping[str, Any]) -> "list[ImageDetections]":
     from yolab.tracking import runs
     from yolab.training.loop import EVALUATION
 
+    epoch = runs.last_step(uri, run["run_id"], "ap") or 0
     with tempfile.TemporaryDirectory() as scratch:
-        path = runs.fetch_last(uri, run["run_id"], EVALUATION, ".parquet", Path(scratch))
+        path = runs.fetch(uri, run["run_id"], f"{EVALUATION}/{kept.after_epoch(epoch)}", Path(scratch))
         if path is None:
             raise UsageError(f"MLflow has no detections of {run['name']}: train it again, or compare its recipe.")
         return kept.load(path)

@@ -47,7 +47,7 @@ def _print_kept(uri: str, run_id: str, name: str) -> None:
     from yolab.tracking.log import FILE_NAME
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = runs.fetch_last(uri, run_id, "", FILE_NAME, Path(scratch))
+        path = runs.fetch(uri, run_id, FILE_NAME, Path(scratch))
         if path is None:
             raise UsageError(f"There is no log of {name} yet: its home may be another one (--home).")
         print(path.read_text(), end="")

@@ -24,6 +24,13 @@ def latest(folder: Path) -> Path | None:
     return max(folder.glob("detections-*.parquet"), default=None)
 
 
+def forget_after(epoch: int, folder: Path) -> None:
+    """Remove what evaluations after an epoch left, when a run goes back to that epoch."""
+    for path in folder.glob("detections-*.parquet"):
+        if path.name > after_epoch(epoch):
+            path.unlink()
+
+
 def save(detections: Sequence[ImageDetections], path: Path) -> None:
     """Write a row for each detection: image_id, class (from 0), score, x1, y1, x2, y2 in pixels of the image. An image
     without any has one row without a class."""

@@ -150,17 +150,21 @@ def log_artifact(uri: str, run_id: str, path: Path, artifact_path: str | None = 
         client(uri).log_artifact(run_id, str(path), artifact_path)
 
 
-def fetch_last(uri: str, run_id: str, folder: str, ending: str, target: Path) -> Path | None:
-    """Copy the last file with that ending of a folder of a run's artifacts into a local folder; return it, if any.
-
-    Raises YolabError if MLflow can't be used.
-    """
+def fetch(uri: str, run_id: str, artifact: str, target: Path) -> Path | None:
+    """Copy a file of a run's artifacts into a local folder; return it, or None if there is none. Raises YolabError if
+    MLflow can't be used."""
     with _in_words(uri):
         mlflow = client(uri)
-        found = max(
-            (item.path for item in mlflow.list_artifacts(run_id, folder) if item.path.endswith(ending)), default=None
-        )
-        return Path(mlflow.download_artifacts(run_id, found, str(target))) if found else None
+        if artifact not in (item.path for item in mlflow.list_artifacts(run_id, artifact.rpartition("/")[0])):
+            return None
+        return Path(mlflow.download_artifacts(run_id, artifact, str(target)))
+
+
+def last_step(uri: str, run_id: str, metric: str) -> int | None:
+    """Return the last step (an epoch) that a metric of a run has a value of. Raises YolabError if MLflow can't be
+    used."""
+    with _in_words(uri):
+        return max((point.step for point in client(uri).get_metric_history(run_id, metric)), default=None)
 
 
 def list_runs(

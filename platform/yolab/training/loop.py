@@ -91,6 +91,8 @@ def train(
     last = reporter.restore()
     if last:
         checkpoint.load(last, state)
+    if workers.rank == 0:
+        kept.forget_after(state.epoch, reporter.folder / EVALUATION)
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
