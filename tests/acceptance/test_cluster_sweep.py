@@ -12,6 +12,7 @@ import yaml
 
 from tests import tiny_set
 from yolab.cluster.events import Events
+from yolab.cluster.request import of_folder
 from yolab.experiment import build
 from yolab.tracking.runs import client, list_runs
 
@@ -55,7 +56,7 @@ def run(place: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
     return out, errors
 
 
-def test_tpe_finds_a_front_under_constraints_stops_when_told_and_goes_on(place):
+def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_forked(place):
     objectives = ("--objective", "ap", "--objective", "gflops", "--objective", "latency_ms")
     search = start(
         place, "sweep", "experiment.yaml", "--space", "all.yaml", "--searcher", "tpe", *objectives, "--trials", "40"
@@ -80,6 +81,12 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_and_goes_on(place):
     assert (parent["status"], parent["tags"]["yolab.state"]) == ("KILLED", "stopped")
     there = {item.path for item in client(uri).list_artifacts(parent["run_id"], "sweep")}
     assert {"sweep/pareto_front.png", "sweep/pareto_front.html"} <= there
+
+    forked = run(
+        place, "sweep", "--fork", "tiny", "--space", "recipe.yaml", "--trials", "1", "--name", "fork", "--json"
+    )
+    assert [row["state"] for row in json.loads(forked[0])] == ["finished"]
+    assert len(of_folder(place / "runs" / "fork").known) == sum(row["state"] == "finished" for row in rows)
 
 
 def test_pbt_hands_weights_on_and_each_trial_keeps_its_name(place):

@@ -132,10 +132,11 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop):
+@pytest.mark.parametrize(("stop", "scheduler"), [(signal.SIGINT, "hyperband"), (signal.SIGTERM, "median")])
+def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop, scheduler):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
-    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    asked = [*arguments, "--scheduler", scheduler]
+    running = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_first_end(folder, running)
     os.kill(running.pid, stop)
     _, errors = running.communicate(timeout=120)

@@ -8,7 +8,7 @@ import yaml
 
 from tests import tiny_set
 from yolab.cluster import search, spaces
-from yolab.cluster.events import Events
+from yolab.cluster.events import Events, front
 from yolab.cluster.search import Listed, PointSearch, Sampled
 from yolab.experiment import build
 
@@ -108,7 +108,7 @@ def test_the_front_has_what_nothing_else_beats():
         {"trial": "beaten", "state": "finished", "ap": 0.3, "gflops": 2.0},
         {"trial": "running", "state": "running", "ap": 0.9, "gflops": 0.1},
     ]
-    assert search.front(rows, ("ap", "gflops")) == ["small", "large"]
+    assert front(rows, ("ap", "gflops")) == ["small", "large"]
 
 
 def test_a_restored_search_gives_nothing_twice(tmp_path):

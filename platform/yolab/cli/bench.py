@@ -10,7 +10,7 @@ import typer
 from yolab.cli.output import JsonOption, console, print_json, print_table
 from yolab.errors import UsageError
 
-NAMES = ("assignment", "step", "loader", "nms", "metrics", "inference", "trial")
+NAMES = ("assignment", "step", "loader", "nms", "metrics", "comparison", "inference", "trial")
 
 
 def bench(
@@ -23,6 +23,7 @@ def bench(
         "data/demo"
     ),
     split: Annotated[str, typer.Option(help="Of loader: its split.")] = "train2017",
+    images: Annotated[int, typer.Option(min=2, help="Of comparison: how many, with 100 detections each.")] = 5000,
     trials: Annotated[int, typer.Option(min=8, help="Of trial: how many, without any learning.")] = 24,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: Annotated[bool, JsonOption] = False,
@@ -46,6 +47,7 @@ def bench(
         "loader": lambda: benchmarks.loader(data, split),
         "nms": benchmarks.nms,
         "metrics": benchmarks.coco_metrics,
+        "comparison": lambda: benchmarks.comparison(images),
         "trial": lambda: benchmarks.trial(trials),
         "inference": lambda: benchmarks.inference(model, sizes or [320, 640]),
     }

@@ -16,7 +16,7 @@ from yolab.data import coco
 from yolab.data.coco import Dataset, Sample
 from yolab.data.images import ImageFolder
 from yolab.data.loader import TrainingImages
-from yolab.evaluation import metrics
+from yolab.evaluation import metrics, significance
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.latency import seconds_an_image
 from yolab.experiment import Assigner, Experiment, Model, build
@@ -141,6 +141,23 @@ def coco_metrics() -> Rows:
         evaluation.summarize()
 
     return [*rows, {"case": "pycocotools", "seconds": _least(theirs, 3)}]
+
+
+def comparison(images: int) -> Rows:
+    """What `yolab compare` does with two models of 100 detections an image: match them to objects, then resample."""
+    dataset, first = _crowded(images, 100)
+    second = [
+        ImageDetections(each.image_id, each.boxes, each.scores.flip(0), each.classes) for each in first
+    ]  # as good boxes, in another order
+    started = time.perf_counter()
+    first_matches, second_matches = significance.match(dataset, first), significance.match(dataset, second)
+    matched = time.perf_counter()
+    significance.of_weights(first_matches, second_matches)
+    ended = time.perf_counter()
+    return [
+        {"case": f"{images} images, matching two models", "seconds": matched - started},
+        {"case": f"{images} images, 1000 resamples", "seconds": ended - matched},
+    ]
 
 
 def inference(name: str, sizes: list[int]) -> Rows:

@@ -78,9 +78,8 @@ def as_markdown(folder: Path) -> str:
 def _sorted(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of a sweep, the best first, and the names of those on the front of several objectives."""
     from yolab.cluster.budget import is_running
-    from yolab.cluster.events import ENDED, Events
+    from yolab.cluster.events import ENDED, Events, front
     from yolab.cluster.request import of_folder
-    from yolab.cluster.search import front
 
     objectives = of_folder(folder).objectives
     rows = list(Events(folder).rows().values())

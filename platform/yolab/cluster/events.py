@@ -2,13 +2,22 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FILE_NAME = "events.jsonl"
 SUCCEEDED = ("finished", "stopped early")
 ENDED = (*SUCCEEDED, "failed", "infeasible")
+NAME, POINT = "trial", "point"  # what a trial is given
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "ap": "maximize",
+    "ap50": "maximize",
+    "ap_small": "maximize",
+    "params": "minimize",
+    "gflops": "minimize",
+    "latency_ms": "minimize",
+}
 
 Row = dict[str, Any]  # what is known of a trial: trial, state, time, point, and, once known, epoch, ap, weights, …
 
@@ -51,7 +60,7 @@ class Events:
             except json.JSONDecodeError:
                 continue
             found.append(event)
-            self._rows[event["trial"]] = self._rows.get(event["trial"], {}) | event
+            self._rows[event[NAME]] = self._rows.get(event[NAME], {}) | event
         return found
 
     def has_succeeded(self, trial: str) -> bool:
@@ -61,3 +70,18 @@ class Events:
     def ended(self) -> int:
         """Return how many trials have come to an end, good or bad."""
         return sum(row["state"] in ENDED for row in self.rows().values())
+
+
+def front(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
+    """Return the names of the trials that no other beats in one objective without losing in another (Pareto front)."""
+    signs = [1 if OBJECTIVES[name] == "maximize" else -1 for name in objectives]
+    scored = {
+        row[NAME]: [sign * row[name] for sign, name in zip(signs, objectives)]
+        for row in rows
+        if row["state"] in SUCCEEDED and all(name in row for name in objectives)
+    }
+    return [
+        name
+        for name, own in scored.items()
+        if not any(other != own and all(a >= b for a, b in zip(other, own)) for other in scored.values())
+    ]

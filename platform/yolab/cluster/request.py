@@ -1,18 +1,22 @@
-"""What a sweep was asked for, as it stands in its folder, so that it can go on by its name alone."""
+"""What a sweep was asked for, as it stands in its folder, so that it can go on by its name alone.
+
+Ray and Optuna take seconds to import: only what is about to search does so.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yolab.cluster import schedulers, search, spaces
-from yolab.cluster.events import Row
-from yolab.cluster.search import NAME, OBJECTIVES, POINT, SEARCHERS, Listed, Points, Sampled
-from yolab.cluster.spaces import Point, Space
+from yolab.cluster.events import NAME, OBJECTIVES, POINT, Row
 from yolab.errors import UsageError
 from yolab.experiment import Experiment, build
-from yolab.preflight import Cleared
 from yolab.tracking import folders
 from yolab.yaml_file import value as yaml_value
+
+if TYPE_CHECKING:
+    from yolab.cluster.search import Points
+    from yolab.cluster.spaces import Point, Space
+    from yolab.preflight import Cleared
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Request:
     def described(self) -> Experiment:
         return build(self.experiment, {}, "the sweep's folder")
 
-    def checked(self, source: str) -> Space:
+    def checked(self, source: str) -> "Space":
         """Return the space, from `source`, if all of the request can be done. Raises UsageError."""
+        from yolab.cluster import schedulers, search, spaces
+
         for option, value, allowed in (
-            ("--searcher", self.searcher, SEARCHERS),
+            ("--searcher", self.searcher, search.SEARCHERS),
             ("--scheduler", self.scheduler, schedulers.SCHEDULERS),
             *(("--objective", objective, tuple(OBJECTIVES)) for objective in self.objectives),
         ):
@@ -64,19 +70,21 @@ class Request:
                 )
         return space
 
-    def points(self, space: Space, cleared: Cleared) -> Points:
+    def points(self, space: "Space", cleared: "Cleared") -> "Points":
         """Return the trials' points. Raises UsageError if nothing in the space can be tried."""
+        from yolab.cluster import search, spaces
+
         base, names = cleared.experiment, cleared.names
         if self.searcher != "grid":
-            points: Points = Sampled(
+            points: Points = search.Sampled(
                 space, base, names, self.searcher, self.objectives, self.trials or 0, tuple(self.known)
             )
         else:
             possible = (point for point in space.points() or () if not spaces.why_not(space, base, names, point))
             chosen = possible if self.trials is None else (point for point, _ in zip(possible, range(self.trials)))
-            points = Listed({f"trial-{number:03d}": point for number, point in enumerate(chosen)})
+            points = search.Listed({f"trial-{number:03d}": point for number, point in enumerate(chosen)})
         if not points.left({}):
-            point = search.anywhere(space, base.seed)
+            point = next(search.anywhere(space, base.seed))
             raise UsageError(
                 f"No point of the space can be tried, such as {point}: {spaces.why_not(space, base, names, point)}."
             )
@@ -110,7 +118,7 @@ def is_sweep(folder: Path) -> bool:
     return True
 
 
-def known_from(trials: list[dict[str, Any]], space: Space) -> tuple[Row, ...]:
+def known_from(trials: list[dict[str, Any]], space: "Space") -> tuple[Row, ...]:
     """Return trials of an earlier sweep, as `runs.list_runs` describes them, as rows to learn from. Those that were
     stopped early count by the AP that they came to."""
     found = []
@@ -122,9 +130,9 @@ def known_from(trials: list[dict[str, Any]], space: Space) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _point_of(params: dict[str, str], space: Space) -> Point:
+def _point_of(params: dict[str, str], space: "Space") -> "Point":
     """Return the values that a run had at a space's paths, from its parameters, which are text."""
-    point: Point = {}
+    point: dict[str, Any] = {}
     for domain in space.domains:
         if domain.path in params and domain.applies(point):
             point[domain.path] = yaml_value(params[domain.path], domain.path)

@@ -14,7 +14,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from yolab.cluster.search import NAME, POINT
+from yolab.cluster.events import NAME, POINT
 from yolab.cluster.spaces import Domain, Space
 from yolab.errors import UsageError
 from yolab.experiment import Experiment

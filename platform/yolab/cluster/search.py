@@ -1,11 +1,12 @@
 """Which point a sweep tries next: one of a list, one at random, or where Optuna expects most, after the others."""
 
 import contextlib
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -15,22 +16,13 @@ from optuna.trial import TrialState, create_trial
 from ray import cloudpickle
 from ray.tune.search import Searcher
 
-from yolab.cluster.events import ENDED, SUCCEEDED, Events, Row
+from yolab.cluster.events import ENDED, NAME, OBJECTIVES, POINT, SUCCEEDED, Events, Row
 from yolab.cluster.spaces import Domain, Point, Space, why_not
 from yolab.experiment import Experiment
 
-NAME, POINT = "trial", "point"  # what a trial is given
 SEARCHERS = ("random", "grid", "tpe")
-OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
-    "ap": "maximize",
-    "ap50": "maximize",
-    "ap_small": "maximize",
-    "params": "minimize",
-    "gflops": "minimize",
-    "latency_ms": "minimize",
-}
-_MOST_DRAWS = 100  # for each point, before a space counts as exhausted
-_LEARNED_DRAWS = 20  # of these; later ones are at random, in case Optuna insists on what a constraint forbids
+_LEARNED_DRAWS = 20  # for each point; then at random, in case Optuna insists on what was tried or is forbidden
+_RANDOM_DRAWS = 100  # before a space counts as exhausted
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -91,48 +83,37 @@ class Sampled:
 
     def _propose(self, so_far: Sequence[Row]) -> Point | None:
         """Return a new point that nothing forbids; the same one for the same trials so far."""
-        tried = [row[POINT] for row in so_far]
-        for draw in range(_MOST_DRAWS):
-            seed = int(np.random.default_rng([self.base.seed, len(so_far), draw]).integers(2**31))
-            learned = self.searcher == "tpe" and draw < _LEARNED_DRAWS
-            point = self._learned(so_far, seed) if learned else anywhere(self.space, seed)
-            if point not in tried and why_not(self.space, self.base, self.names, point) is None:
-                return point
+        seen = [row[POINT] for row in so_far]
+        seed = int(np.random.default_rng([self.base.seed, len(so_far)]).integers(2**31))
+        learned = itertools.islice(self._learned(so_far, seed), _LEARNED_DRAWS if self.searcher == "tpe" else 0)
+        for point in itertools.chain(learned, itertools.islice(anywhere(self.space, seed), _RANDOM_DRAWS)):
+            if point not in seen:
+                if why_not(self.space, self.base, self.names, point) is None:
+                    return point
+                seen.append(point)
         return None
 
-    def _learned(self, so_far: Sequence[Row], seed: int) -> Point:
-        study = _study(_tpe(seed), self.objectives)
-        for row in (*self.known, *so_far):
-            _tell(study, self.space, self.objectives, row)
-        return _suggested(study.ask(), self.space)
+    def _learned(self, so_far: Sequence[Row], seed: int) -> Iterator[Point]:
+        study = study_of(self.space, self.objectives, (*self.known, *so_far), _tpe(seed))
+        while True:
+            yield _suggested(study.ask(), self.space)
 
 
-def anywhere(space: Space, seed: int) -> Point:
-    """Return a point of a space at random, whatever the constraints say."""
-    return _suggested(_study(RandomSampler(seed), ("ap",)).ask(), space)
+def anywhere(space: Space, seed: int) -> Iterator[Point]:
+    """Yield points of a space at random, whatever the constraints say."""
+    study = study_of(space, ("ap",), (), RandomSampler(seed))
+    while True:
+        yield _suggested(study.ask(), space)
 
 
-def study_of(space: Space, objectives: Sequence[str], rows: Sequence[Row]) -> optuna.Study:
-    """Return trials as a study of Optuna's, for its figures."""
-    study = _study(RandomSampler(0), objectives)
+def study_of(
+    space: Space, objectives: Sequence[str], rows: Sequence[Row], sampler: BaseSampler | None = None
+) -> optuna.Study:
+    """Return trials as a study of Optuna's: for its figures, or for what its sampler draws next."""
+    study = optuna.create_study(directions=[OBJECTIVES[name] for name in objectives], sampler=sampler)
     for row in rows:
         _tell(study, space, objectives, row)
     return study
-
-
-def front(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
-    """Return the names of the trials that no other beats in one objective without losing in another (Pareto front)."""
-    signs = [1 if OBJECTIVES[name] == "maximize" else -1 for name in objectives]
-    scored = {
-        row[NAME]: [sign * row[name] for sign, name in zip(signs, objectives)]
-        for row in rows
-        if row["state"] in SUCCEEDED and all(name in row for name in objectives)
-    }
-    return [
-        name
-        for name, own in scored.items()
-        if not any(other != own and all(a >= b for a, b in zip(other, own)) for other in scored.values())
-    ]
 
 
 class PointSearch(Searcher):
@@ -162,10 +143,6 @@ class PointSearch(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         self.given = cloudpickle.loads(Path(checkpoint_path).read_bytes())
         self.events = Events(self.folder)
-
-
-def _study(sampler: BaseSampler, objectives: Sequence[str]) -> optuna.Study:
-    return optuna.create_study(directions=[OBJECTIVES[name] for name in objectives], sampler=sampler)
 
 
 def _tpe(seed: int) -> BaseSampler:

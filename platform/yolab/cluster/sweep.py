@@ -17,8 +17,8 @@ from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from yolab.cluster import spaces
 from yolab.cluster import train as train_cluster
 from yolab.cluster.connect import TRIAL_RESOURCE
-from yolab.cluster.events import ENDED, SUCCEEDED, Events
-from yolab.cluster.search import NAME, POINT, Points, PointSearch
+from yolab.cluster.events import ENDED, NAME, POINT, SUCCEEDED, Events
+from yolab.cluster.search import Points, PointSearch
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_an_image
 from yolab.experiment import Experiment

@@ -1,20 +1,21 @@
-"""What is recorded of a run besides its metrics: parameters to compare by, tags to find and trust it by."""
+"""What is recorded of a run besides its metrics: parameters to compare by, tags to find and trust it by.
+
+torch takes seconds to import: only what asks for the model or the data does so, for the sake of `yolab runs`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolab import yaml_file
-from yolab.data.coco import Dataset
-from yolab.data.combined import validation_set
 from yolab.errors import UsageError
 from yolab.experiment import build, nearest
-from yolab.models.count import cost
-from yolab.models.weights import Description
-from yolab.preflight import Cleared
 from yolab.tracking import runs
 from yolab.tracking.data_version import data_version
-from yolab.training.optimiser import schedule
+
+if TYPE_CHECKING:
+    from yolab.data.coco import Dataset
+    from yolab.preflight import Cleared
 
 DIGEST_TAG = "yolab.digest"
 KIND_TAG = "yolab.kind"  # train, trial, or one of
@@ -29,8 +30,12 @@ STATE_TAG = "yolab.state"
 ERROR_TAG = "yolab.error"  # what ended a failed run, in words
 
 
-def params_of(cleared: Cleared) -> dict[str, Any]:
+def params_of(cleared: "Cleared") -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
+    from yolab.models.count import cost
+    from yolab.models.weights import Description
+    from yolab.training.optimiser import schedule
+
     experiment = cleared.experiment
     cut = schedule(experiment.recipe, -(-cleared.train_images // experiment.recipe.batch))
     about = Description.of(experiment, cleared.names)
@@ -39,7 +44,7 @@ def params_of(cleared: Cleared) -> dict[str, Any]:
     return experiment.flat() | cut.described() | counts
 
 
-def tags_of(cleared: Cleared, kind: str) -> dict[str, str]:
+def tags_of(cleared: "Cleared", kind: str) -> dict[str, str]:
     """Return kind, data version, git commit and what was skipped of the data; to be asked where the user is."""
     version = data_version(Path(cleared.experiment.data.path))
     tags = {
@@ -53,7 +58,7 @@ def tags_of(cleared: Cleared, kind: str) -> dict[str, str]:
 
 
 def open_recorded(
-    cleared: Cleared, uri: str, name: str, key: str, tags: Mapping[str, str], parent_id: str | None = None
+    cleared: "Cleared", uri: str, name: str, key: str, tags: Mapping[str, str], parent_id: str | None = None
 ) -> str:
     """Open the MLflow run of `key`, or find it again; return its id."""
     group = cleared.experiment.tracking.experiment or cleared.experiment.name
@@ -112,8 +117,10 @@ def runs_of_recipe(uri: str, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list({each["params"]["seed"]: each for each in same}.values())
 
 
-def validation_set_of(run: Mapping[str, Any]) -> Dataset:
+def validation_set_of(run: Mapping[str, Any]) -> "Dataset":
     """Return the split that a run was scored on, from its recorded parameters."""
+    from yolab.data.combined import validation_set
+
     params = run["params"]
     scored = {name: params[f"data.{name}"] for name in ("path", "val", "on_error")}
     lists = {name: yaml_file.value(params.get(f"data.{name}", "[]"), name) for name in ("also", "classes")}
