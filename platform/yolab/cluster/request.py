@@ -119,14 +119,14 @@ def is_sweep(folder: Path) -> bool:
 
 
 def known_from(trials: list[dict[str, Any]], space: "Space") -> tuple[Row, ...]:
-    """Return trials of an earlier sweep, as `runs.list_runs` describes them, as rows to learn from. Those that were
-    stopped early count by the AP that they came to."""
+    """Return the trials of an earlier sweep that ended well, as `runs.list_runs` describes them, as rows to learn from.
+    Those that were stopped early count by the AP that they came to."""
     found = []
     for run in trials:
-        metrics = run["metrics"]
-        if "ap" in metrics:
-            point = _point_of(run["params"], space)
-            found.append({NAME: run["name"], "state": "finished", POINT: point, **metrics, **_counts(run["params"])})
+        known = {**run["metrics"], **_counts(run["params"])}
+        if run["status"] == "FINISHED" and "ap" in known:
+            scores = {name: known[name] for name in OBJECTIVES if name in known}
+            found.append({NAME: run["name"], "state": "finished", POINT: _point_of(run["params"], space), **scores})
     return tuple(found)
 
 
