@@ -41,7 +41,6 @@ def _searched(searcher: str, scheduling: str, seed: int) -> Iterator[float]:
     space = parse(RECORD["space"], base, "curves.json")
     points = search.Sampled(space, base, ("box", "disc"), searcher, ("ap",), len(CURVES))
     stopper = scheduler(scheduling, EPOCHS, GRACE, REDUCTION, space)
-    stopper.set_search_properties("ap", "max")
     rows: dict[str, dict] = {}
     given: dict[str, dict] = {}
     running: list[SimpleNamespace] = []

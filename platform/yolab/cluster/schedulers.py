@@ -1,6 +1,7 @@
 """Which trials go on: none is stopped, the bad ones are, or they take over what the good ones have learned."""
 
 import functools
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from yolab.cluster.events import NAME, POINT
+from yolab.cluster.events import NAME, POINT, Row
 from yolab.cluster.spaces import Domain, Space
 from yolab.errors import UsageError
 from yolab.experiment import Experiment
@@ -25,18 +26,19 @@ SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
 def scheduler(name: str, epochs: int, grace: int, reduction: int, space: Space | None) -> TrialScheduler:
     """Return Tune's scheduler of that name; no trial is stopped, or changed, before it has had `grace` epochs."""
     grace = min(grace, epochs)
+    compared: dict[str, Any] = {"metric": "ap", "mode": "max", "time_attr": "epoch"}
     if name == "asha":
         return ASHAScheduler(
-            time_attr="epoch", max_t=epochs, grace_period=grace, reduction_factor=reduction, stop_last_trials=False
+            **compared, max_t=epochs, grace_period=grace, reduction_factor=reduction, stop_last_trials=False
         )
     if name == "hyperband":
-        return HyperBandScheduler(time_attr="epoch", max_t=epochs, reduction_factor=reduction, stop_last_trials=False)
+        return HyperBandScheduler(**compared, max_t=epochs, reduction_factor=reduction, stop_last_trials=False)
     if name == "median":
-        return MedianStoppingRule(time_attr="epoch", grace_period=grace)
+        return MedianStoppingRule(**compared, grace_period=grace)
     if name == "pbt" and space:
         mutations = {POINT: {domain.path: _mutation(domain) for domain in space.domains}}
         return _Population(
-            time_attr="epoch",
+            **compared,
             perturbation_interval=grace,
             burn_in_period=grace,
             hyperparam_mutations=mutations,
@@ -44,6 +46,18 @@ def scheduler(name: str, epochs: int, grace: int, reduction: int, space: Space |
             log_config=False,
         )
     return FIFOScheduler()
+
+
+def remember(scheduler: TrialScheduler, events: Sequence[Row]) -> None:
+    """Tell ASHA what the trials of a sweep's earlier parts came to, which Tune has forgotten, to hold new ones against
+    them. The others begin anew."""
+    if not isinstance(scheduler, ASHAScheduler):
+        return
+    for event in events:
+        trial = SimpleNamespace(trial_id=event[NAME])
+        scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_result(None, trial, event)
+        scheduler.on_trial_remove(None, trial)
 
 
 def check(name: str, experiment: Experiment, space: Space, objectives: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
-from yolab.cluster import spaces
+from yolab.cluster import schedulers, spaces
 from yolab.cluster import train as train_cluster
 from yolab.cluster.connect import TRIAL_RESOURCE
 from yolab.cluster.events import ENDED, NAME, POINT, SUCCEEDED, Events
@@ -124,12 +124,11 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
 def _tuner(sweep: Sweep, trainable: Any, capacity: Capacity) -> tune.Tuner:
     """Return Tune, ready for the points that nothing is recorded of."""
     at_once = capacity.at_once(sweep.cleared.experiment.compute)
+    schedulers.remember(sweep.scheduler, Events(sweep.folder).news())
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            metric="ap",
-            mode="max",
             num_samples=-1,  # the points say when there are no more
             max_concurrent_trials=None if _is_pbt(sweep) else at_once,  # PBT lets its trials take turns
             search_alg=PointSearch(sweep.points, sweep.folder),

@@ -95,7 +95,8 @@ def _differences(better: Line, base: Line) -> dict[str, float | None]:
     for column, value in better.figures.items():
         other = base.figures.get(column)
         if value is not None and other is not None and column != "size":
-            found[column] = 100 * (value / other - 1) if column in (*_COUNTS, "fps") else value - other
+            difference = 100 * (value / other - 1) if column in (*_COUNTS, "fps") else value - other
+            found[column] = round(difference, 6)
     return found
 
 
