@@ -5,10 +5,10 @@ import pytest
 from tests import tiny_set
 
 
-@pytest.mark.parametrize(("name", "cases"), [("assignment", 2), ("loader", 4)])
+@pytest.mark.parametrize(("name", "cases"), [("assignment", 2), ("loader", 4), ("comparison", 2)])
 def test_a_benchmark_prints_its_rows_as_json(yolab, tmp_path, name, cases):
     data = ["--data", tiny_set.write(tmp_path / "set", {"train2017": 4})] if name == "loader" else []
-    answer = yolab("bench", name, *data, "--json")
+    answer = yolab("bench", name, *data, "--images", "4", "--json")
     assert answer.code == 0, answer.err
     rows = answer.json()
     assert len(rows) == cases
