@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, made once, because its migrations take seconds."""
-    from yolab.tracking.runs import client
+    from yolab.tracking.mlflow_runs import client
 
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     client(f"sqlite:///{file}").search_experiments()

@@ -12,18 +12,20 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "interruption", "memory", "yaml_file"},
-    {"experiment", "tables"},
+    {"errors", "interruption", "memory", "polling"},
+    {"storage"},
+    {"experiment"},
     {"assignment", "losses", "data", "models"},
     {"training", "evaluation"},
     {"preflight"},
-    {"tracking"},
+    {"search", "tracking"},
     {"cluster", "registry", "reports"},
+    {"jobs"},
     {"cli"},
 )
 STRANGERS = {("cluster", "registry"), ("registry", "cluster")}  # one layer, but neither knows the other
 EDGES = {
-    "ray": ("yolab/cluster/",),
+    "ray": ("yolab/cluster/", "yolab/search/"),
     "mlflow": ("yolab/tracking/", "yolab/registry/"),
     "dvc": ("yolab/tracking/data_version.py",),
     "dvc_data": ("yolab/tracking/data_version.py",),

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from yolab.assignment import policies
-from yolab.assignment.candidates import Targets, propose
+from yolab.assignment.candidates import propose
+from yolab.data.batch import Targets
 from yolab.experiment import Assigner, Loss
 from yolab.losses import detection_loss, scaled_gains
 

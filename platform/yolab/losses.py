@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from yolab.assignment import policies
-from yolab.assignment.candidates import Candidates, Targets, rows
+from yolab.assignment.candidates import Candidates, rows
 from yolab.assignment.policies import Positives
+from yolab.data.batch import Targets
 from yolab.experiment import Assigner, Loss
 
 _LEVEL_WEIGHTS = {2: (1.0, 0.4), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}

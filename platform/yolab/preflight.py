@@ -17,9 +17,9 @@ from yolab.experiment import Compute, Experiment, nearest
 from yolab.models import weights
 from yolab.models.blueprint import Blueprint, check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
-from yolab.models.weights import Description
-from yolab.training import anchors
-from yolab.training.loop import frozen_nodes
+from yolab.models.freeze import frozen_nodes
+from yolab.models.weights import DetectorSpec
+from yolab.training import autoanchor
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Capacity:
 
 
 @dataclass(frozen=True)
-class Cleared:
+class CheckedExperiment:
     """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `val_images` scored on,
     `data_digest` of the content of both, `start_digest` that of the weights that it starts from; `skipped` faults of
     the data by kind, left out because data.on_error is skip; `warnings` what is allowed but should be known."""
@@ -65,7 +65,7 @@ class Cleared:
 
 def clear(
     experiment: Experiment, capacity: Capacity | None = None, progress: Callable[[int, int], None] | None = None
-) -> Cleared:
+) -> CheckedExperiment:
     """Check all that can be known beforehand. Without a capacity the run needs no more than one process.
 
     Raises UsageError that says what, where and what to do.
@@ -106,7 +106,7 @@ def clear(
         for kind, count in split.skipped.items():
             skipped[kind] = skipped.get(kind, 0) + count
     start_digest, warnings = _check_start(experiment, sets[0].names)
-    return Cleared(
+    return CheckedExperiment(
         experiment,
         sets[0].names,
         samples_an_epoch(sets[0], data.repeat_threshold),
@@ -117,7 +117,7 @@ def clear(
         (
             *misplaced_identities(blueprint_of(experiment.model)),
             *warnings,
-            *anchors.warnings(Description.of(experiment, sets[0].names), sets[0].samples, experiment),
+            *autoanchor.warnings(DetectorSpec.of(experiment, sets[0].names), sets[0].samples, experiment),
         ),
     )
 
@@ -134,7 +134,7 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
             "an imported checkpoint."
         )
     with torch.device("meta"):
-        target = Description.of(experiment, names).build()
+        target = DetectorSpec.of(experiment, names).build()
     fresh = weights.unlike(source, target)
     convolutions = {name for name in target.state_dict() if name.startswith("nodes.") and name.endswith("conv.weight")}
     if convolutions <= set(fresh):

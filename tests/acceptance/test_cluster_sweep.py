@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from tests import tiny_set
-from yolab.cluster.events import Events
-from yolab.cluster.request import of_folder
 from yolab.experiment import build
-from yolab.tracking.runs import client, list_runs
+from yolab.search.request import of_folder
+from yolab.search.sweep_folder import Events
+from yolab.tracking.mlflow_runs import client, list_runs
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 

@@ -15,10 +15,10 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from yolab.evaluation.kept import after_epoch
+from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.tracking.journal import read_entries
-from yolab.tracking.runs import client, list_runs
+from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]

@@ -17,10 +17,10 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from yolab.cluster.events import Events
-from yolab.evaluation.kept import after_epoch
+from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
-from yolab.tracking.runs import client, list_runs
+from yolab.search.sweep_folder import Events
+from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION, train
 from yolab.training.reporter import FolderReporter
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from yolab.tracking import runs
-from yolab.tracking.reporter import TrackedReporter, tracked
+from yolab.tracking import mlflow_runs
+from yolab.tracking.tracked import TrackedReporter, tracked
 from yolab.training.reporter import FolderReporter
 
 SECONDS_AWAY = 10
@@ -66,7 +66,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     picture.write_bytes(b"png")
     with ExitStack() as training:
         with mlflow_server(home, port):
-            run_id = runs.open_run(uri, "tests", "a-run", "key", params={"seed": 0}, tags={})
+            run_id = mlflow_runs.open_run(uri, "tests", "a-run", "key", params={"seed": 0}, tags={})
             reporter = training.enter_context(tracked(FolderReporter(tmp_path / "run"), uri, run_id, tmp_path / "run"))
             reporter.restore()
             seconds = [seconds_of_report(reporter, epoch, checkpoint) for epoch in range(1, 6)]
@@ -79,10 +79,10 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
         with mlflow_server(home, port):
             seconds.append(seconds_of_report(reporter, len(seconds) + 1, checkpoint))
             training.close()
-            runs.finish_run(uri, run_id, "FINISHED")
-            history = {key: runs.client(uri).get_metric_history(run_id, key) for key in ("loss", "odd")}
-            artifacts = [file.path for file in runs.client(uri).list_artifacts(run_id)]
-            [run] = runs.list_runs(uri)
+            mlflow_runs.finish_run(uri, run_id, "FINISHED")
+            history = {key: mlflow_runs.client(uri).get_metric_history(run_id, key) for key in ("loss", "odd")}
+            artifacts = [file.path for file in mlflow_runs.client(uri).list_artifacts(run_id)]
+            [run] = mlflow_runs.list_runs(uri)
     expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in reporter.journal.entries()]
     assert len(expected) == len(seconds) > 20
     assert sorted((metric.step, metric.value, metric.timestamp) for metric in history["loss"]) == expected
@@ -101,6 +101,6 @@ def seconds_of_report(reporter: TrackedReporter, epoch: int, checkpoint: Path) -
 
 def wait_for_points(uri: str, run_id: str, count: int) -> None:
     deadline = time.monotonic() + 30
-    while len(runs.client(uri).get_metric_history(run_id, "loss")) < count:
+    while len(mlflow_runs.client(uri).get_metric_history(run_id, "loss")) < count:
         assert time.monotonic() < deadline, "the points don't arrive"
         time.sleep(0.1)

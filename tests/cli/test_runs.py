@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Yolab
-from yolab.tracking import runs
+from yolab.tracking import mlflow_runs
 from yolab.tracking.record import DIGEST_TAG, KIND_TAG, STATE_TAG
 
 
@@ -15,10 +15,10 @@ def home(mlflow_uri: str) -> Path:
 
     def run(name: str, kind: str, ap: float | None, parent: str | None = None) -> str:
         params, tags = {"model.name": "yolov7-tiny", "seed": 0}, {KIND_TAG: kind, DIGEST_TAG: f"digest-{name}"}
-        run_id = runs.open_run(mlflow_uri, "cells", name, name, parent_id=parent, params=params, tags=tags)
+        run_id = mlflow_runs.open_run(mlflow_uri, "cells", name, name, parent_id=parent, params=params, tags=tags)
         if ap is not None:
             metrics = {"ap": ap, "ap50": 2 * ap, "ap_small": float("nan")}
-            runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics, {STATE_TAG: "finished"})
+            mlflow_runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics, {STATE_TAG: "finished"})
         return run_id
 
     run("plain", "train", 0.25)

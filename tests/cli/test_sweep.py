@@ -8,10 +8,10 @@ import yaml
 
 from tests import tiny_set
 from tests.cli.conftest import Yolab
-from yolab.cluster.events import Events
-from yolab.cluster.request import Request
 from yolab.experiment import build
-from yolab.tracking import folders
+from yolab.search.request import Request
+from yolab.search.sweep_folder import Events
+from yolab.storage import claim
 
 TABLES = Path(__file__).parents[2] / "pipelines" / "tables"
 
@@ -63,7 +63,7 @@ def swept(place: Path) -> Path:
     space = {"assigner.top_k": {"randint": [5, 16]}}
     request = Request(experiment, "digest", space, "tpe", "none", ("ap", "gflops"), 4, 5, 3, 1)
     folder = place / "runs" / "scaling"
-    folders.claim(folder, request.work())
+    claim.claim(folder, request.work())
     events = Events(folder)
     for name, ap, gflops in (("trial-000", 0.1, 3.0), ("trial-001", 0.4, 3.0)):
         point = {"assigner.top_k": 5 + int(10 * ap)}

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from tests import tiny_set
 from yolab.experiment import build
-from yolab.tracking.runs import list_runs
+from yolab.tracking.mlflow_runs import list_runs
 
 SCORES = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"}
 

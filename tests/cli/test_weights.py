@@ -12,14 +12,14 @@ from tests.cli.conftest import Yolab
 from tests.models import checkpoints, golden
 from yolab.experiment import Model, build
 from yolab.models import weights
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """yolov7-tiny for two classes, as the reference would have pickled it."""
     torch.manual_seed(0)
-    detector = Description(Model(name="yolov7-tiny"), ("box", "disc"), 64).build()
+    detector = DetectorSpec(Model(name="yolov7-tiny"), ("box", "disc"), 64).build()
     for conv in detector.head.outputs:
         conv.weight.data *= 50  # else the scores are so alike that rounding ranks them
     ours = [value for name, value in detector.state_dict().items() if not name.endswith("tracked")]

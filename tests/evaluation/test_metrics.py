@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from yolab.data.coco import Sample
 from yolab.data.images import ImageFolder
-from yolab.evaluation import confusion, kept
+from yolab.evaluation import confusion, detections_file
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.metrics import score, to_coco
 
@@ -43,8 +43,8 @@ def test_metrics_of_no_detection_are_zero(scored):
 def test_kept_detections_are_the_same_again(scored, tmp_path):
     _, detections = scored
     nothing = ImageDetections(999, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    kept.save([*detections, nothing], tmp_path / "detections.parquet")
-    again = kept.load(tmp_path / "detections.parquet")
+    detections_file.save([*detections, nothing], tmp_path / "detections.parquet")
+    again = detections_file.load(tmp_path / "detections.parquet")
     assert [found.image_id for found in again] == [*range(1, 41), 999]
     for ours, theirs in zip(again, [*detections, nothing]):
         for part in ("boxes", "scores", "classes"):
@@ -76,10 +76,10 @@ def test_suppression_keeps_the_best_of_overlapping_boxes_of_a_class_alone():
     boxes = torch.tensor(
         [[50, 50, 20, 20, 0.9, 0.9, 0.01], [51, 50, 20, 20, 0.8, 0.9, 0.01], [50, 50, 20, 20, 0.9, 0.01, 0.8]]
     )
-    (kept,) = suppress(boxes[None], confidence=0.1, iou=0.65)
-    assert kept[:, 5].tolist() == [0, 1]
-    torch.testing.assert_close(kept[:, 4], torch.tensor([0.81, 0.72]))
-    assert kept[0, :4].tolist() == [40, 40, 60, 60]
+    (detections_file,) = suppress(boxes[None], confidence=0.1, iou=0.65)
+    assert detections_file[:, 5].tolist() == [0, 1]
+    torch.testing.assert_close(detections_file[:, 4], torch.tensor([0.81, 0.72]))
+    assert detections_file[0, :4].tolist() == [40, 40, 60, 60]
 
 
 def test_a_box_may_carry_several_classes_and_an_image_nothing():

@@ -10,11 +10,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests import tiny_set
-from yolab.assignment.candidates import Targets
 from yolab.cli import benchmarks
+from yolab.data.batch import Targets
 from yolab.experiment import Assigner, Model, build
 from yolab.losses import detection_loss
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
 from yolab.training.loop import train
@@ -41,7 +41,7 @@ def test_the_loss_is_that_of_the_cpu():
     torch.manual_seed(0)
     levels = [torch.randn(2, 3, 128 // s, 128 // s, 8) for s in (8, 16, 32)]
     targets = Targets(torch.rand(2, 4, 4) * 40 + 30, torch.randint(0, 3, (2, 4)), torch.ones(2, 4, dtype=torch.bool))
-    model = Description(Model(name="yolov7-tiny"), ("a", "b", "c"), 128).build()
+    model = DetectorSpec(Model(name="yolov7-tiny"), ("a", "b", "c"), 128).build()
     recipe = build({"name": "x"}, {}, "test").recipe
     parts = [
         detection_loss([v.to(device) for v in levels], targets, model.anchors, model.strides, Assigner(), recipe.loss)[
@@ -55,7 +55,7 @@ def test_the_loss_is_that_of_the_cpu():
 @pytest.mark.parametrize("wanted", ["bf16", "fp32"])  # the scaler of fp16 looks at the gradients by design
 def test_a_step_does_not_wait_for_the_gpu(wanted):
     precision = Precision.of(wanted, GPU)
-    model = Description(Model(name="yolov7-tiny"), ("a", "b"), 128).build().to(GPU).train()
+    model = DetectorSpec(Model(name="yolov7-tiny"), ("a", "b"), 128).build().to(GPU).train()
     recipe = build({"name": "x"}, {}, "test").recipe
     optimiser, scaler, ema = make_optimiser(model, recipe, 1), precision.scaler(), Ema(model, 0.999, 100)
     anchors = model.anchors.cpu()

@@ -12,14 +12,14 @@ from yolab.evaluation.detect import suppress
 from yolab.experiment import Model, Scale
 from yolab.models import onnx_file
 from yolab.models.fold import fold
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 
 FAMILIES = ("yolov7", "yolov7x", "yolov7-e6e", "yolor-csp", "yolor-d6", "x50-csp", "yolov3-spp", "yolov4-tiny")
 
 
 def small(name: str) -> tuple:
     torch.manual_seed(0)
-    about = Description(Model(name=name, scale=Scale(width=0.125, hidden=0.125)), ("box", "disc"), 64, auxiliary=True)
+    about = DetectorSpec(Model(name=name, scale=Scale(width=0.125, hidden=0.125)), ("box", "disc"), 64, auxiliary=True)
     return about.build().eval(), about
 
 

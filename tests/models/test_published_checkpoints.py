@@ -6,8 +6,8 @@ import torch
 from tests.models import checkpoints, golden
 from yolab.errors import UsageError
 from yolab.experiment import Model
-from yolab.models import published, weights, zoo
-from yolab.models.weights import Description
+from yolab.models import published_checkpoints, weights, zoo
+from yolab.models.weights import DetectorSpec
 
 ACTIVATIONS = {"silu": torch.nn.SiLU(), "leaky_relu": torch.nn.LeakyReLU(0.1)}
 
@@ -40,7 +40,7 @@ def pickled_vector(vector, path, anchors=None, **about):
 def test_the_model_is_recognised_and_gives_the_outputs_of_the_reference(vector, auxiliary, implicit, tmp_path):
     expected = golden.read(vector)
     names = [f"thing {number}" for number in range(80)]
-    detector, about = published.read(pickled_vector(vector, tmp_path / "file.pt", names=names))
+    detector, about = published_checkpoints.read(pickled_vector(vector, tmp_path / "file.pt", names=names))
     assert about.model.name == vector.split("-", 1)[1]
     assert (about.auxiliary, about.implicit, about.names) == (auxiliary, implicit, tuple(names))
     decoded = detector.decode(detector(golden.image(expected)))
@@ -55,7 +55,9 @@ def test_the_model_is_recognised_and_gives_the_outputs_of_the_reference(vector, 
 
 def test_anchors_of_its_own_and_class_names_come_with_the_file(tmp_path):
     own = [[[10, 20], [30, 40], [50, 60]]] * 3
-    detector, about = published.read(pickled_vector("deploy-yolov7-tiny", tmp_path / "file.pt", anchors=own))
+    detector, about = published_checkpoints.read(
+        pickled_vector("deploy-yolov7-tiny", tmp_path / "file.pt", anchors=own)
+    )
     assert torch.allclose(detector.anchors, torch.tensor(own).float(), rtol=0.01)
     assert about.names[:2] == ("person", "bicycle")
 
@@ -63,24 +65,24 @@ def test_anchors_of_its_own_and_class_names_come_with_the_file(tmp_path):
 def test_tensors_by_name_are_read_and_a_name_decides_between_models_of_equal_tensors(tmp_path):
     tensors = golden.weights(golden.read("training-yolov7-tiny"))
     torch.save({"model": tensors}, tmp_path / "file.pt")
-    assert published.read(tmp_path / "file.pt")[1].model.name == "yolov7-tiny"
-    assert published.read(tmp_path / "file.pt", "yolov7-tiny-silu")[1].model.name == "yolov7-tiny-silu"
+    assert published_checkpoints.read(tmp_path / "file.pt")[1].model.name == "yolov7-tiny"
+    assert published_checkpoints.read(tmp_path / "file.pt", "yolov7-tiny-silu")[1].model.name == "yolov7-tiny-silu"
     with pytest.raises(UsageError, match="not of yolov7"):
-        published.read(tmp_path / "file.pt", "yolov7")
+        published_checkpoints.read(tmp_path / "file.pt", "yolov7")
 
 
 def test_a_file_without_a_model_or_of_an_unknown_one_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
     with pytest.raises(UsageError, match="holds no model"):
-        published.read(tmp_path / "empty.pt")
+        published_checkpoints.read(tmp_path / "empty.pt")
     torch.save({"model": {"a": torch.ones(3, 3)}}, tmp_path / "other.pt")
     with pytest.raises(UsageError, match="no model that yolab knows"):
-        published.read(tmp_path / "other.pt")
+        published_checkpoints.read(tmp_path / "other.pt")
 
 
 def test_transfer_keeps_what_fits_and_names_what_does_not():
-    source = Description(Model(name="yolov7-tiny"), ("a", "b", "c"), 64).build()
-    target = Description(Model(name="yolov7-tiny"), ("a", "b"), 64).build()
+    source = DetectorSpec(Model(name="yolov7-tiny"), ("a", "b", "c"), 64).build()
+    target = DetectorSpec(Model(name="yolov7-tiny"), ("a", "b"), 64).build()
     before = {name: value.clone() for name, value in target.state_dict().items()}
     fresh = weights.unlike(source, target)
     weights.transfer(source, target)

@@ -4,13 +4,13 @@ import socket
 
 import pytest
 
-from yolab.tracking import runs
+from yolab.tracking import mlflow_runs
 
 
 @pytest.fixture
 def run_id(mlflow_uri: str) -> str:
     """A fresh run in `mlflow_uri`."""
-    return runs.open_run(mlflow_uri, "tests", "a-run", "key", params={}, tags={})
+    return mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params={}, tags={})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from yolab.tracking.journal import Flusher, Journal, send_entries
-from yolab.tracking.runs import client
+from yolab.tracking.mlflow_runs import client
 
 
 def points(uri: str, run_id: str, key: str) -> list[tuple[int, float, int]]:

@@ -13,13 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import tiny_set
 from yolab.assignment import policies
-from yolab.assignment.candidates import Targets
+from yolab.data.batch import Targets
 from yolab.errors import YolabError
-from yolab.evaluation.kept import after_epoch
+from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import Assigner, Experiment, Model, Scale, build
 from yolab.losses import detection_loss
 from yolab.models.detector import Detector, blueprint_of
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 from yolab.training.ema import Ema
 from yolab.training.loop import EVALUATION, train
 from yolab.training.optimiser import clip, make_optimiser
@@ -94,7 +94,7 @@ def test_frozen_nodes_keep_their_weights_and_statistics(small_set, tmp_path):
 
 def fresh_weights(root: Path) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    return Description.of(experiment(root), ("box", "disc")).build().state_dict()
+    return DetectorSpec.of(experiment(root), ("box", "disc")).build().state_dict()
 
 
 def test_a_run_stops_when_its_scores_no_longer_rise(small_set, tmp_path):

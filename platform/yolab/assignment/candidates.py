@@ -5,33 +5,18 @@ CPU, and sent to the device with their sizes known, so that nothing in a trainin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from yolab.data.batch import Targets, on_device
 
 # How far a predicted centre can lie from the middle of its cell, over the cell's side: x = spread · (σ − ½) + ½.
 CONSTRAINED = 2.0
 UNCONSTRAINED = 3.0  # reaches the cells that a radius of 1 adds (paper, Table 7)
 
 _DIRECTIONS = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])  # own, left, up, right, down
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The objects of a batch, padded to the same number for each image.
-
-    boxes (images, objects, 4): centre x, centre y, width, height in pixels of the input; classes (images, objects)
-    int64; present (images, objects) bool, False for padding.
-    """
-
-    boxes: Tensor
-    classes: Tensor
-    present: Tensor
-
-    def to(self, device: torch.device) -> "Targets":
-        return _to(self, device)
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Candidates:
     most: int
 
     def to(self, device: torch.device) -> "Candidates":
-        return _to(self, device)
+        return on_device(self, device)
 
     def gather(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the candidates' predictions (K, values) of levels (images, anchors, rows, columns, values)."""
@@ -131,10 +116,3 @@ def _number_within_images(image: Tensor, images: int) -> tuple[Tensor, int]:
     position = torch.empty_like(image)
     position[by_image] = torch.arange(len(image)) - first[image[by_image]]
     return position, int(counts.max()) if images else 0
-
-
-def _to(group: Any, device: torch.device) -> Any:
-    """Send the tensors of a dataclass to a device."""
-    values = {spec.name: getattr(group, spec.name) for spec in fields(group)}
-    sent = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in values.items()}
-    return type(group)(**sent)

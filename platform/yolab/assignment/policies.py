@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from yolab.assignment import simota
-from yolab.assignment.candidates import CONSTRAINED, UNCONSTRAINED, Candidates, Targets, propose
+from yolab.assignment.candidates import CONSTRAINED, UNCONSTRAINED, Candidates, propose
+from yolab.data.batch import Targets
 from yolab.experiment import Assigner
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from yolab.assignment.candidates import Candidates, Targets
+from yolab.assignment.candidates import Candidates
+from yolab.data.batch import Targets
 from yolab.experiment import Assigner
 
 _BLOCKS = 8  # parts of an object's row of candidates, see `_smallest`

@@ -12,9 +12,9 @@ from yolab.cli.output import JsonOption, console, print_json, print_table
 
 if TYPE_CHECKING:
     from yolab.experiment import Experiment
-    from yolab.preflight import Cleared
-    from yolab.reports.tables import Result
-    from yolab.tables import Budget, Row, Table
+    from yolab.preflight import CheckedExperiment
+    from yolab.reports.ablation_report import Result
+    from yolab.search.ablation_table import Budget, Row, Table
 
 # Column -> the metric of a run that it shows, in percent
 _SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m": "ap_medium", "ap_l": "ap_large"}
@@ -39,36 +39,37 @@ def ablate(
 
     Example: yolab ablate table3 --budget smoke
     """
-    from yolab import tables as described
     from yolab.cli.train import cleared_experiment
-    from yolab.cluster import budget as limiting
     from yolab.cluster.connect import capacity
     from yolab.errors import YolabError
-    from yolab.reports import tables as reports
-    from yolab.tracking import folders, record, runs
+    from yolab.reports import ablation_report as reports
+    from yolab.search import ablation_table as described
+    from yolab.search import budget as limiting
+    from yolab.storage import claim
+    from yolab.tracking import mlflow_runs, record
 
     asked = described.read(table, tables)
     limits = described.read_budget(budget, tables)
     experiments = experiments_of(asked, limits, overrides or [], data, rows or [], seeds)
     base = next(iter(experiments.values()))
     room = capacity()
-    cleared = cleared_experiment(base, room)
-    every = {key: replace(cleared, experiment=experiment) for key, experiment in experiments.items()}
-    uri = runs.tracking_uri(base, home)
-    runs.check_answers(uri)
+    checked = cleared_experiment(base, room)
+    every = {key: replace(checked, experiment=experiment) for key, experiment in experiments.items()}
+    uri = mlflow_runs.tracking_uri(base, home)
+    mlflow_runs.check_answers(uri)
     known = {} if fresh else record.finished_by_digest(uri)
     folder = home / f"{asked.name}-{limits.name}"
-    folder = folders.unused(home, folder.name) if fresh else folders.last_numbered(home, folder.name) or folder
+    folder = claim.unused(home, folder.name) if fresh else claim.last_numbered(home, folder.name) or folder
     work = {"table": asked.name, "budget": limits.name}
     limiting.require_free(folder)
-    key = folders.reclaim(folder, work) if folder.exists() else folders.claim(folder, work)
-    parent_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "table"))
+    key = claim.reclaim(folder, work) if folder.exists() else claim.claim(folder, work)
+    parent_id = record.open_recorded(checked, uri, folder.name, key, record.tags_of(checked, "table"))
     missing = {place: each for place, each in every.items() if each.digest not in known}
     console.print(f"{len(every) - len(missing)} of {len(every)} runs are there already.", highlight=False)
     why = None
     if missing:
         hours = limiting.Budget(hours=max_hours)
-        why = _run(folder, key, uri, parent_id, cleared, missing, room, retries, hours, asked.name)
+        why = _run(folder, key, uri, parent_id, checked, missing, room, retries, hours, asked.name)
         done = record.finished_by_digest(uri).items()
         known |= {d: run for d, run in done if not fresh or run["tags"].get(record.SWEEP_TAG) == folder.name}
 
@@ -78,12 +79,12 @@ def ablate(
     groups = reports.lines(asked, results)
     files = reports.save(asked, limits.says, groups, folder)
     for file in files:
-        runs.log_artifact(uri, parent_id, file, "table")
+        mlflow_runs.log_artifact(uri, parent_id, file, "table")
     failed = [f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known]
     state = ("stopped" if why else "failed") if failed else "finished"
     tags = {record.STATE_TAG: state, record.TABLE_TAG: asked.name}
     tags[record.NOTE_TAG] = next(file for file in files if file.suffix == ".md").read_text()
-    runs.finish_run(uri, parent_id, "FINISHED" if not failed else "KILLED" if why else "FAILED", tags=tags)
+    mlflow_runs.finish_run(uri, parent_id, "FINISHED" if not failed else "KILLED" if why else "FAILED", tags=tags)
     if as_json:
         print_json({"table": asked.name, "budget": limits.name, "says": limits.says,
                     "lines": [vars(line) for group in groups for line in group]})  # fmt: skip
@@ -104,7 +105,7 @@ def experiments_of(
     """Return what a table runs, by row and seed, its models checked. Raises UsageError."""
     from yolab.experiment import changes_of, with_absolute_paths
     from yolab.preflight import check_model
-    from yolab.tables import experiment_of
+    from yolab.search.ablation_table import experiment_of
 
     changes = changes_of(overrides) | ({"data.path": str(data)} if data else {})
     found = {}
@@ -120,8 +121,8 @@ def _run(
     key: str,
     uri: str,
     parent_id: str,
-    cleared: "Cleared",
-    missing: Mapping[tuple[str, int], "Cleared"],
+    checked: "CheckedExperiment",
+    missing: Mapping[tuple[str, int], "CheckedExperiment"],
     room: Any,
     retries: int,
     limits: Any,
@@ -129,12 +130,12 @@ def _run(
 ) -> str | None:
     """Run what is missing of a table, a trial for each row and seed; return why the budget stopped it, if it did."""
     from yolab.cli.sweep import run_trials
-    from yolab.cluster.schedulers import scheduler
-    from yolab.cluster.search import Listed
-    from yolab.cluster.sweep import Sweep
+    from yolab.cluster.ray_tune import Sweep
+    from yolab.search.schedulers import scheduler
+    from yolab.search.searchers import Listed
     from yolab.tracking import record
 
-    base = cleared.experiment.flat()
+    base = checked.experiment.flat()
     points, tags = {}, {}
     for (row, seed), each in missing.items():
         name = f"{_slug(row)}-s{seed}-{each.digest[:6]}"
@@ -144,12 +145,12 @@ def _run(
         folder.name,
         key,
         folder.resolve(),
-        cleared,
+        checked,
         uri,
         parent_id,
-        record.tags_of(cleared, "trial"),
+        record.tags_of(checked, "trial"),
         Listed(points),
-        scheduler("none", cleared.experiment.recipe.epochs, 1, 2, None),
+        scheduler("none", checked.experiment.recipe.epochs, 1, 2, None),
         retries,
         own_tags=tags,
     )
@@ -169,13 +170,13 @@ def _chosen(table: "Table", names: Sequence[str]) -> list["Row"]:
 
 
 def _result(
-    row: str, table: "Table", every: Mapping[tuple[str, int], "Cleared"], known: Mapping[str, dict[str, Any]]
+    row: str, table: "Table", every: Mapping[tuple[str, int], "CheckedExperiment"], known: Mapping[str, dict[str, Any]]
 ) -> "Result":
     """Return what the runs of a row came to."""
-    from yolab.reports.tables import Result
+    from yolab.reports.ablation_report import Result
 
-    cleared = [each for (name, _), each in every.items() if name == row]
-    found = [known[each.digest] for each in cleared if each.digest in known]
+    checked = [each for (name, _), each in every.items() if name == row]
+    found = [known[each.digest] for each in checked if each.digest in known]
     values: dict[str, list[float]] = {column: [] for column in table.columns}
     for run in found:
         values.setdefault("params", []).append(float(run["params"]["params_fused"]) / 1e6)
@@ -185,20 +186,19 @@ def _result(
             if column in values and metric in run["metrics"]:
                 values[column].append(100 * run["metrics"][metric])
     if "fps" in values and found:
-        values["fps"] = [_images_a_second(cleared[0])]
+        values["fps"] = [_images_a_second(checked[0])]
     return Result({column: values[column] for column in table.columns}, [run["run_id"] for run in found])
 
 
-def _images_a_second(cleared: "Cleared") -> float:
+def _images_a_second(checked: "CheckedExperiment") -> float:
     """Return how fast the folded model is here, batch 1, without suppression (Table 2's protocol)."""
     from yolab.evaluation.latency import seconds_an_image
+    from yolab.models.device import choose_device
     from yolab.models.fold import fold
-    from yolab.models.weights import Description
-    from yolab.training.distributed import Workers
-    from yolab.training.loop import choose_device
+    from yolab.models.weights import DetectorSpec
 
-    model = fold(Description.of(cleared.experiment, cleared.names).build()).to(choose_device(Workers()))
-    return 1 / seconds_an_image(model, cleared.experiment.data.image_size)
+    model = fold(DetectorSpec.of(checked.experiment, checked.names).build()).to(choose_device())
+    return 1 / seconds_an_image(model, checked.experiment.data.image_size)
 
 
 def _slug(text: str) -> str:

@@ -11,8 +11,8 @@ import psutil
 import torch
 
 from yolab.assignment import policies
-from yolab.assignment.candidates import Targets
 from yolab.data import coco
+from yolab.data.batch import Targets
 from yolab.data.coco import Dataset, Sample
 from yolab.data.images import ImageFolder
 from yolab.data.loader import TrainingImages
@@ -25,7 +25,7 @@ from yolab.memory import keep_freed_memory
 from yolab.models import onnx_file, zoo
 from yolab.models.blueprint import check_size
 from yolab.models.fold import fold
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.ema import Ema
 from yolab.training.optimiser import make_optimiser
@@ -64,7 +64,7 @@ def step() -> Rows:
     rows = []
     for wanted in ("fp32", "auto"):
         precision = Precision.of(wanted, device)
-        model = Description(Model(name="yolov7-tiny"), _CLASSES, 320).build()
+        model = DetectorSpec(Model(name="yolov7-tiny"), _CLASSES, 320).build()
         model = model.to(memory_format=torch.channels_last).to(device).train()
         optimiser, ema, scaler = make_optimiser(model, recipe, 1), Ema(model, 0.9999, 2000), precision.scaler()
         images = torch.rand(8, 3, 320, 320, device=device).to(memory_format=torch.channels_last)
@@ -162,7 +162,7 @@ def comparison(images: int) -> Rows:
 
 def inference(name: str, sizes: list[int]) -> Rows:
     """A folded model on one image, without suppression, by torch and by onnxruntime."""
-    about = Description(Model(name=name), _CLASSES, 640)
+    about = DetectorSpec(Model(name=name), _CLASSES, 640)
     trained = about.build()
     folded = fold(trained)
     for size in sizes:
@@ -182,16 +182,16 @@ def trial(trials: int) -> Rows:
     """A sweep of trials that learn nothing and take no time, to see what the machinery takes: Ray, MLflow, checkpoints.
     A row for each quarter of the trials: seconds of a trial, how many end in a second, and the driver's memory."""
     from yolab import preflight
-    from yolab.cluster import sweep
+    from yolab.cluster import ray_tune
     from yolab.cluster.connect import connected, of_this_machine
-    from yolab.cluster.events import Events
-    from yolab.cluster.schedulers import scheduler
-    from yolab.cluster.search import Sampled
-    from yolab.cluster.spaces import parse
-    from yolab.cluster.watching import every_second
     from yolab.data import demo
     from yolab.experiment import with_absolute_paths
-    from yolab.tracking import record, runs
+    from yolab.polling import every_second
+    from yolab.search.schedulers import scheduler
+    from yolab.search.search_space import parse
+    from yolab.search.searchers import Sampled
+    from yolab.search.sweep_folder import Events
+    from yolab.tracking import mlflow_runs, record
 
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch, "runs")
@@ -199,21 +199,21 @@ def trial(trials: int) -> Rows:
         described = {"name": "bench", "model.name": "yolov7-tiny", "data.path": str(Path(scratch, "demo"))}
         experiment = build({}, described | {"recipe.epochs": 3, "recipe.batch": 8}, "bench")
         room = of_this_machine()
-        cleared = preflight.clear(with_absolute_paths(experiment), room)
-        space = parse({"recipe.optimiser.lr": {"loguniform": [0.001, 0.1]}}, cleared.experiment, "bench")
-        uri = runs.tracking_uri(cleared.experiment, home)
+        checked = preflight.clear(with_absolute_paths(experiment), room)
+        space = parse({"recipe.optimiser.lr": {"loguniform": [0.001, 0.1]}}, checked.experiment, "bench")
+        uri = mlflow_runs.tracking_uri(checked.experiment, home)
         folder = home / "bench"
         folder.mkdir(parents=True)
-        parent = record.open_recorded(cleared, uri, "bench", "bench", record.tags_of(cleared, "sweep"))
-        points = Sampled(space, cleared.experiment, cleared.names, "random", ("ap",), trials)
-        described_sweep = sweep.Sweep(
-            "bench", "bench", folder, cleared, uri, parent, record.tags_of(cleared, "trial"), points,
+        parent = record.open_recorded(checked, uri, "bench", "bench", record.tags_of(checked, "sweep"))
+        points = Sampled(space, checked.experiment, checked.names, "random", ("ap",), trials)
+        described_sweep = ray_tune.Sweep(
+            "bench", "bench", folder, checked, uri, parent, record.tags_of(checked, "trial"), points,
             scheduler("none", 3, 1, 2, None), 0, work=_learn_nothing,
         )  # fmt: skip
         events, process = Events(folder), psutil.Process()
         memory: list[tuple[int, float]] = []
         with connected(), every_second(lambda: memory.append((events.ended(), process.memory_info().rss / 2**20))):
-            sweep.run(described_sweep, room)
+            ray_tune.run(described_sweep, room)
         done = sorted(Events(folder).rows().values(), key=lambda row: row["time"])
     rows = []
     for quarter in range(4):

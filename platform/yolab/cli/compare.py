@@ -35,9 +35,9 @@ def compare(
     Example: yolab compare scaling/trial-003 scaling/trial-007 --report difference
     """
     from yolab.evaluation.metrics import METRICS
-    from yolab.tracking import record, runs
+    from yolab.tracking import mlflow_runs, record
 
-    where = uri or runs.default_uri(home)
+    where = uri or mlflow_runs.default_uri(home)
     one, other = (record.named_run(where, name) for name in (first, second))
     if one["run_id"] == other["run_id"]:
         raise UsageError(f"{first} and {second} are the same run.")
@@ -66,7 +66,7 @@ def _of_weights(
 ) -> tuple["Interval", str]:
     """Return the interval between two sets of weights, in AP points, and what it means."""
     from yolab.evaluation import significance
-    from yolab.reports.evaluation import save_differences
+    from yolab.reports.evaluation_figures import save_differences
     from yolab.tracking import record
 
     tags = [run["tags"].get("yolab.data_digest") for run in (one, other)]
@@ -127,16 +127,18 @@ def _sentence(what: str, interval: "Interval", names: tuple[str, str], seeds: st
 
 
 def _detections(uri: str, run: Mapping[str, Any]) -> "list[ImageDetections]":
-    from yolab.evaluation import kept
-    from yolab.tracking import runs
+    from yolab.evaluation import detections_file
+    from yolab.tracking import mlflow_runs
     from yolab.training.loop import EVALUATION
 
-    epoch = runs.last_step(uri, run["run_id"], "ap") or 0
+    epoch = mlflow_runs.last_step(uri, run["run_id"], "ap") or 0
     with tempfile.TemporaryDirectory() as scratch:
-        path = runs.fetch(uri, run["run_id"], f"{EVALUATION}/{kept.after_epoch(epoch)}", Path(scratch))
+        path = mlflow_runs.fetch(
+            uri, run["run_id"], f"{EVALUATION}/{detections_file.after_epoch(epoch)}", Path(scratch)
+        )
         if path is None:
             raise UsageError(f"MLflow has no detections of {run['name']}: train it again, or compare its recipe.")
-        return kept.load(path)
+        return detections_file.load(path)
 
 
 def _changed(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:

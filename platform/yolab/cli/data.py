@@ -193,7 +193,7 @@ def show(
     from yolab.data.combined import training_set
     from yolab.data.loader import training_loader
     from yolab.experiment import load
-    from yolab.reports.figures import boxed, save_sheet
+    from yolab.reports.drawing import boxed, save_sheet
 
     run = load(experiment, overrides or [])
     dataset = training_set(run.data, with_outlines=True)

@@ -92,13 +92,12 @@ def _torch() -> list[Check]:
     try:
         import torch
 
-        from yolab.training.distributed import Workers
-        from yolab.training.loop import choose_device
+        from yolab.models.device import choose_device
         from yolab.training.precision import Precision
     except (ImportError, OSError) as error:  # a package with missing libraries
         return [Check("training", f"can't be imported: {error}", False, advice="install yolab anew")]
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    device = choose_device(Workers())
+    device = choose_device()
     name = Precision.of("auto", device).name
     native = name == "bf16"
     precision = f"bf16, native on the {device.type}" if native else f"{name}, the {device.type} has no native bf16"
@@ -143,17 +142,17 @@ def _knock(address: str) -> None:
 
 
 def _mlflow(home: Path) -> Check:
-    from yolab.tracking import runs
+    from yolab.tracking import mlflow_runs
 
-    uri = runs.default_uri(home)
-    shown = runs.without_password(uri)
-    if runs.database_is_missing(uri):
+    uri = mlflow_runs.default_uri(home)
+    shown = mlflow_runs.without_password(uri)
+    if mlflow_runs.database_is_missing(uri):
         return Check("mlflow uri", f"{shown}, made by the first run")
     # MLflow's own patience is minutes; what the user has set stays.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     try:
-        runs.check_answers(uri)
+        mlflow_runs.check_answers(uri)
     except YolabError as error:
         advice = "start the server, or correct or unset MLFLOW_TRACKING_URI"
         return Check("mlflow uri", _short(error), False, advice=advice)

@@ -33,12 +33,11 @@ def evaluate(
     """
     from yolab.data import coco
     from yolab.data.combined import with_classes
-    from yolab.evaluation import kept
+    from yolab.evaluation import detections_file
     from yolab.evaluation.detect import detect
     from yolab.evaluation.metrics import score, to_coco
+    from yolab.models.device import choose_device
     from yolab.registry.package import open_weights
-    from yolab.training.distributed import Workers
-    from yolab.training.loop import choose_device
 
     model, about = open_weights(weights, home)
     dataset = with_classes(coco.load(data, split), classes or [])
@@ -46,7 +45,7 @@ def evaluate(
     with progress_bar("Evaluating") as bar:
         task = bar.add_task("", total=None)
         detections = detect(
-            model.to(choose_device(Workers())),
+            model.to(choose_device()),
             dataset.samples,
             size or about.image_size,
             batch,
@@ -61,10 +60,10 @@ def evaluate(
         return
     scores = score(dataset, detections)
     if report:
-        from yolab.reports.evaluation import save_report
+        from yolab.reports.evaluation_figures import save_report
 
         save_report(dataset, detections, scores, report)
-        kept.save(detections, report / kept.FILE_NAME)
+        detections_file.save(detections, report / detections_file.FILE_NAME)
         console.print(f"Pictures and detections: {report}", soft_wrap=True)
     metrics = scores.metrics
     if as_json:

@@ -23,10 +23,10 @@ def logs(
 
     Example: yolab logs bccd-scaling/trial-003
     """
-    from yolab.tracking import record, runs
-    from yolab.tracking.log import FILE_NAME
+    from yolab.tracking import mlflow_runs, record
+    from yolab.tracking.run_log import FILE_NAME
 
-    where = uri or runs.default_uri(home)
+    where = uri or mlflow_runs.default_uri(home)
     found = record.any_run(where, run)
     own = home / record.place_of(found) / FILE_NAME
     if not own.exists():
@@ -43,11 +43,11 @@ def logs(
 
 def _print_kept(uri: str, run_id: str, name: str) -> None:
     """Print the log that MLflow has of a run that was elsewhere."""
-    from yolab.tracking import runs
-    from yolab.tracking.log import FILE_NAME
+    from yolab.tracking import mlflow_runs
+    from yolab.tracking.run_log import FILE_NAME
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = runs.fetch(uri, run_id, FILE_NAME, Path(scratch))
+        path = mlflow_runs.fetch(uri, run_id, FILE_NAME, Path(scratch))
         if path is None:
             raise UsageError(f"There is no log of {name} yet: its home may be another one (--home).")
         print(path.read_text(), end="")

@@ -78,7 +78,7 @@ def _plot(name: str, classes: int, size: int | None, target: Path) -> None:
     from yolab.models.count import cost
     from yolab.models.detector import Detector
     from yolab.models.fold import fold
-    from yolab.reports.scaling import ScaledCost, save_scaling
+    from yolab.reports.scaling_figures import ScaledCost, save_scaling
 
     if target.suffix != ".html":
         raise UsageError(f"--plot writes a page: {target} must end in .html.")

@@ -10,7 +10,7 @@ from yolab.cli.output import JsonOption, console, print_json, print_table
 
 if TYPE_CHECKING:
     from yolab.experiment import Experiment
-    from yolab.preflight import Capacity, Cleared
+    from yolab.preflight import Capacity, CheckedExperiment
 
 
 def plan(
@@ -34,16 +34,16 @@ def plan(
     Example: yolab plan table6 --budget short --seeds 3 --price 2.5
     """
     from yolab.cluster.connect import connected
-    from yolab.cluster.plan import plan as measured
+    from yolab.cluster.cost_estimate import plan as measured
 
     if Path(what).suffix == ".yaml":
-        experiments, cleared, room, share = _of_sweep(
+        experiments, checked, room, share = _of_sweep(
             Path(what), overrides or [], space, trials, scheduler, grace, reduction
         )
     else:
-        experiments, cleared, room, share = _of_table(what, overrides or [], budget, seeds, data, tables)
+        experiments, checked, room, share = _of_table(what, overrides or [], budget, seeds, data, tables)
     with connected(), console.status("Taking some steps …"):
-        found = measured(experiments, share, cleared, room)
+        found = measured(experiments, share, checked, room)
     cost = None if price is None else found.cost(price)
     if as_json:
         print_json(asdict(found) | {"cost": cost})
@@ -63,42 +63,42 @@ def plan(
 
 def _of_sweep(
     path: Path, overrides: list[str], file: Path | None, trials: int, scheduler: str, grace: int, reduction: int
-) -> tuple["list[Experiment]", "Cleared", "Capacity", float]:
+) -> tuple["list[Experiment]", "CheckedExperiment", "Capacity", float]:
     from yolab.cli.sweep import DEFAULT_SPACE
     from yolab.cli.train import cleared_experiment
-    from yolab.cluster import schedulers, spaces
     from yolab.cluster.connect import capacity
-    from yolab.cluster.plan import share_of_epochs
-    from yolab.cluster.search import Sampled
+    from yolab.cluster.cost_estimate import share_of_epochs
     from yolab.errors import UsageError
     from yolab.experiment import load
+    from yolab.search import schedulers, search_space
+    from yolab.search.searchers import Sampled
 
     if scheduler not in schedulers.SCHEDULERS:
         raise UsageError(f"--scheduler can't be {scheduler}: it is one of {', '.join(schedulers.SCHEDULERS)}.")
     room = capacity()
-    cleared = cleared_experiment(load(path, overrides), room)
-    base = cleared.experiment
-    space = spaces.read(file or DEFAULT_SPACE, base)
-    points = Sampled(space, base, cleared.names, "random", ("ap",), trials)
+    checked = cleared_experiment(load(path, overrides), room)
+    base = checked.experiment
+    space = search_space.read(file or DEFAULT_SPACE, base)
+    points = Sampled(space, base, checked.names, "random", ("ap",), trials)
     given: dict[str, Any] = {}
     while found := points.next(given, {}):
         given[found[0]] = found[1]
     if not given:
         raise UsageError("No point of the space can be tried: `yolab sweep` says why.")
     share = share_of_epochs(scheduler, base.recipe.epochs, grace, reduction)
-    return [spaces.at(base, point) for point in given.values()], cleared, room, share
+    return [search_space.at(base, point) for point in given.values()], checked, room, share
 
 
 def _of_table(
     name: str, overrides: list[str], budget: str, seeds: int, data: Path | None, folder: Path
-) -> tuple["list[Experiment]", "Cleared", "Capacity", float]:
+) -> tuple["list[Experiment]", "CheckedExperiment", "Capacity", float]:
     from yolab.cli.ablate import experiments_of
     from yolab.cli.train import cleared_experiment
     from yolab.cluster.connect import capacity
-    from yolab.tables import read, read_budget
+    from yolab.search.ablation_table import read, read_budget
 
     asked = read(name, folder)
     experiments = list(experiments_of(asked, read_budget(budget, folder), overrides, data, [], seeds).values())
     room = capacity()
-    cleared = cleared_experiment(experiments[0], room)
-    return experiments, replace(cleared, experiment=experiments[0]), room, 1.0
+    checked = cleared_experiment(experiments[0], room)
+    return experiments, replace(checked, experiment=experiments[0]), room, 1.0

@@ -29,10 +29,9 @@ def predict(
     from yolab.data import coco
     from yolab.errors import UsageError
     from yolab.evaluation.detect import detect
+    from yolab.models.device import choose_device
     from yolab.registry.package import open_weights
-    from yolab.reports.figures import save_detections
-    from yolab.training.distributed import Workers
-    from yolab.training.loop import choose_device
+    from yolab.reports.drawing import save_detections
 
     if objectness and weights.endswith(".onnx"):
         raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
@@ -41,7 +40,7 @@ def predict(
     with progress_bar("Detecting") as bar:
         task = bar.add_task("", total=None)
         detections = detect(
-            model.to(choose_device(Workers())),
+            model.to(choose_device()),
             samples,
             size or about.image_size,
             batch=8,
@@ -73,7 +72,7 @@ def _draw_objectness(model: Any, sample: Any, size: int, picture: Path) -> Path:
     import torch
 
     from yolab.data.loader import EvaluationBatches
-    from yolab.reports.figures import save_objectness
+    from yolab.reports.drawing import save_objectness
 
     images = EvaluationBatches([sample], size, 1, max(model.strides))[0].images.float() / 255
     with torch.no_grad():

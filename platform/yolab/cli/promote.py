@@ -26,13 +26,13 @@ def promote(
     """
     from yolab.errors import UsageError
     from yolab.registry import promote as registry
-    from yolab.tracking import record, runs
+    from yolab.tracking import mlflow_runs, record
 
     if sum(given is not None for given in (sweep, run, weights)) != 1 or (weights is None) != (data is None):
         raise UsageError("Say what to promote: --sweep NAME, or --run NAME, or --weights FILE with --data DIR.")
     if not re.fullmatch(r"[^/:.%'\"]+", name):
         raise UsageError(f"A registered model can't be named {name!r}: leave out / : . % and quotes.")
-    uri = runs.default_uri(home)
+    uri = mlflow_runs.default_uri(home)
     if weights is not None and data is not None:
         chosen = registry.imported_run(uri, weights, data, split)
     else:

@@ -28,14 +28,14 @@ def runs(
 
     Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --export runs.parquet
     """
-    from yolab.tracking import record, tables
-    from yolab.tracking import runs as tracking
+    from yolab.tracking import mlflow_runs as tracking
+    from yolab.tracking import record, runs_frame
 
     place = uri or tracking.default_uri(home)
     parent = record.sweep_run(place, sweep, experiment)["run_id"] if sweep else None
     found = tracking.list_runs(place, experiment, parent, where=where)
     if export:
-        tables.export(found, export)
+        runs_frame.export(found, export)
         console.print(f"{len(found)} runs: {export}", highlight=False, soft_wrap=True)
         return
     if as_json:

@@ -10,11 +10,11 @@ import typer
 from yolab.cli.output import JsonOption, console
 
 if TYPE_CHECKING:
-    from yolab.cluster.budget import Budget
-    from yolab.cluster.request import Request
-    from yolab.cluster.search import Points
-    from yolab.cluster.sweep import Sweep
-    from yolab.preflight import Capacity, Cleared
+    from yolab.cluster.ray_tune import Sweep
+    from yolab.preflight import Capacity, CheckedExperiment
+    from yolab.search.budget import Budget
+    from yolab.search.request import Request
+    from yolab.search.searchers import Points
 
 DEFAULT_SPACE = Path("search_spaces/compound_scaling.yaml")
 
@@ -54,13 +54,13 @@ def sweep(
 
     Example: yolab sweep pipelines/experiments/bccd.yaml --space search_spaces/compound_scaling.yaml --name bccd-scaling
     """
-    from yolab import yaml_file
     from yolab.cli import sweep_view
-    from yolab.cluster import budget
-    from yolab.cluster.request import Request, known_from, of_folder
     from yolab.errors import UsageError
-    from yolab.experiment import NAME, load
-    from yolab.tracking import folders, record, runs
+    from yolab.experiment import NAME, load, yaml_file
+    from yolab.search import budget
+    from yolab.search.request import Request, known_from, of_folder
+    from yolab.storage import claim
+    from yolab.tracking import mlflow_runs, record
 
     ways = {"--resume": resume, "--fork": fork, "--list": listed or None, "--status": status, "--stop": stop}
     taken = [option for option, value in ways.items() if value is not None]
@@ -86,12 +86,12 @@ def sweep(
         request = of_folder(folder)
         if trials is not None:
             request = request.with_more(_more(trials))
-        cleared, room = _cleared(request.described())
-        if cleared.digest != request.digest:
+        checked, room = _cleared(request.described())
+        if checked.digest != request.digest:
             raise UsageError(f"{resume} can't go on: its data, or the weights that it starts from, have changed since.")
-        points = request.points(request.checked(str(folder)), cleared)
-        folders.extend(folder, request.work())
-        _go_on(request, points, cleared, room, folder, limits, as_json)
+        points = request.points(request.checked(str(folder)), checked)
+        claim.extend(folder, request.work())
+        _go_on(request, points, checked, room, folder, limits, as_json)
         return
     if fork:
         described = of_folder(_existing(home, fork)).described()
@@ -104,11 +104,11 @@ def sweep(
         raise UsageError(f"--name can't be {name!r}: take letters, digits, dots, dashes and underscores.")
     if (home / name).exists():
         raise UsageError(f"There is a run or sweep {name} in {home}: go on by --resume {name}, or say another --name.")
-    cleared, room = _cleared(described)
+    checked, room = _cleared(described)
     objectives = tuple(objective or ["ap"])
     request = Request(
-        cleared.experiment.model_dump(),
-        cleared.digest,
+        checked.experiment.model_dump(),
+        checked.digest,
         yaml_file.read(space or DEFAULT_SPACE),
         searcher,
         scheduler or ("asha" if objectives == ("ap",) and searcher != "grid" else "none"),
@@ -122,18 +122,18 @@ def sweep(
     if warm_start and searcher != "tpe":
         raise UsageError(f"--warm-start is for --searcher tpe: {searcher} learns from no trials.")
     if warm_start or fork:
-        uri = runs.tracking_uri(cleared.experiment, home)
+        uri = mlflow_runs.tracking_uri(checked.experiment, home)
         request = replace(request, known=known_from(record.trials_of(uri, str(warm_start or fork)), asked))
-    points = request.points(asked, cleared)
-    runs.check_answers(runs.tracking_uri(cleared.experiment, home))
-    folders.claim(home / name, request.work())
-    _go_on(request, points, cleared, room, home / name, limits, as_json)
+    points = request.points(asked, checked)
+    mlflow_runs.check_answers(mlflow_runs.tracking_uri(checked.experiment, home))
+    claim.claim(home / name, request.work())
+    _go_on(request, points, checked, room, home / name, limits, as_json)
 
 
 def _go_on(
     request: "Request",
     points: "Points",
-    cleared: "Cleared",
+    checked: "CheckedExperiment",
     room: "Capacity",
     folder: Path,
     limits: "Budget",
@@ -141,30 +141,31 @@ def _go_on(
 ) -> None:
     """Run what is left of a sweep, and record how it ended."""
     from yolab.cli import sweep_view
-    from yolab.cluster import schedulers, spaces
-    from yolab.cluster.events import Events
-    from yolab.cluster.search import study_of
-    from yolab.cluster.sweep import Sweep
-    from yolab.reports.sweep import save_pictures
-    from yolab.tracking import folders, record, runs
+    from yolab.cluster.ray_tune import Sweep
+    from yolab.reports.search_figures import save_pictures
+    from yolab.search import schedulers, search_space
+    from yolab.search.searchers import study_of
+    from yolab.search.sweep_folder import Events
+    from yolab.storage import claim
+    from yolab.tracking import mlflow_runs, record
 
-    key, _ = folders.claimed(folder)
-    experiment = cleared.experiment
-    uri = runs.tracking_uri(experiment, folder.parent)
-    runs.check_answers(uri)
+    key, _ = claim.claimed(folder)
+    experiment = checked.experiment
+    uri = mlflow_runs.tracking_uri(experiment, folder.parent)
+    mlflow_runs.check_answers(uri)
     events = Events(folder)
     if not points.left(events.rows()):
         sweep_view.show(folder, as_json)
         return
-    space = spaces.parse(request.space, experiment, str(folder))
+    space = search_space.parse(request.space, experiment, str(folder))
     described = Sweep(
         folder.name,
         key,
         folder.resolve(),
-        cleared,
+        checked,
         uri,
-        record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "sweep")),
-        record.tags_of(cleared, "trial") | {record.SWEEP_TAG: folder.name, record.SCHEDULER_TAG: request.scheduler},
+        record.open_recorded(checked, uri, folder.name, key, record.tags_of(checked, "sweep")),
+        record.tags_of(checked, "trial") | {record.SWEEP_TAG: folder.name, record.SCHEDULER_TAG: request.scheduler},
         points,
         schedulers.scheduler(request.scheduler, experiment.recipe.epochs, request.grace, request.reduction, space),
         request.retries,
@@ -175,13 +176,13 @@ def _go_on(
     for picture in save_pictures(
         study_of(space, request.objectives, list(events.rows().values())), folder / "pictures"
     ):
-        runs.log_artifact(uri, described.parent_id, picture, "sweep")
+        mlflow_runs.log_artifact(uri, described.parent_id, picture, "sweep")
     rows = [row for row in events.rows().values() if "ap" in row]
     best = max(rows, key=lambda row: row["ap"], default={})
     stopped = why is not None and points.left(events.rows())
     metrics: dict[str, float] = {score: best[score] for score in ("ap", "ap50", "ap_small") if score in best}
     tags = {record.STATE_TAG: "stopped" if stopped else "finished", record.NOTE_TAG: sweep_view.as_markdown(folder)}
-    runs.finish_run(uri, described.parent_id, "KILLED" if stopped else "FINISHED", metrics, tags)
+    mlflow_runs.finish_run(uri, described.parent_id, "KILLED" if stopped else "FINISHED", metrics, tags)
     if stopped:
         console.print(f"Stopped, because {why}. {how_to_go_on}", soft_wrap=True, highlight=False)
     elif len(events.rows()) < (request.trials or 0):
@@ -195,17 +196,17 @@ def run_trials(
     """Run trials and show them while they run; return why they were stopped, if the budget did so. A run that is
     interrupted, or fails, is recorded as such."""
     from yolab.cli import sweep_view
-    from yolab.cluster import sweep as cluster
-    from yolab.cluster.budget import watched
+    from yolab.cluster import ray_tune as cluster
     from yolab.cluster.connect import connected
-    from yolab.cluster.events import Events
-    from yolab.tracking import record, runs
+    from yolab.search.budget import watched
+    from yolab.search.sweep_folder import Events
+    from yolab.tracking import mlflow_runs, record
 
-    folder, compute = described.folder, described.cleared.experiment.compute
+    folder, compute = described.folder, described.checked.experiment.compute
     devices = compute.workers * (compute.gpus_per_worker or compute.cpus_per_worker)
 
     def end(status: Literal["FAILED", "KILLED"], **tags: str) -> None:
-        runs.finish_run(described.uri, described.parent_id, status, tags=tags)
+        mlflow_runs.finish_run(described.uri, described.parent_id, status, tags=tags)
 
     why: list[str] = []
     try:
@@ -226,7 +227,7 @@ def run_trials(
     return why[0] if why else None
 
 
-def _cleared(experiment: Any) -> tuple["Cleared", "Capacity"]:
+def _cleared(experiment: Any) -> tuple["CheckedExperiment", "Capacity"]:
     from yolab.cli.train import cleared_experiment
     from yolab.cluster.connect import capacity
 

@@ -17,7 +17,7 @@ _SCORED = {"ap": "AP", "ap50": "AP50", "ap_small": "AP_small"}
 
 def sweeps_in(home: Path) -> list[Path]:
     """Return the folders of all sweeps, the newest first."""
-    from yolab.cluster.request import is_sweep
+    from yolab.search.request import is_sweep
 
     folders = [folder for folder in home.iterdir() if is_sweep(folder)] if home.is_dir() else []
     return sorted(folders, key=lambda folder: -(folder / "run.json").stat().st_mtime)
@@ -25,9 +25,9 @@ def sweeps_in(home: Path) -> list[Path]:
 
 def show_all(home: Path, as_json: bool) -> None:
     """Print the sweeps of a home, the newest first."""
-    from yolab.cluster.budget import is_running
-    from yolab.cluster.events import Events
-    from yolab.cluster.request import of_folder
+    from yolab.search.budget import is_running
+    from yolab.search.request import of_folder
+    from yolab.search.sweep_folder import Events
 
     documents = []
     for folder in sweeps_in(home):
@@ -55,7 +55,7 @@ def show_all(home: Path, as_json: bool) -> None:
 
 def show(folder: Path, as_json: bool) -> None:
     """Print all trials of a sweep, the best first: those of the front where there are several objectives."""
-    from yolab.cluster.events import SUCCEEDED
+    from yolab.search.sweep_folder import SUCCEEDED
 
     rows, best = _sorted(folder)
     if as_json:
@@ -77,9 +77,9 @@ def as_markdown(folder: Path) -> str:
 
 def _sorted(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of a sweep, the best first, and the names of those on the front of several objectives."""
-    from yolab.cluster.budget import is_running
-    from yolab.cluster.events import ENDED, Events, front
-    from yolab.cluster.request import of_folder
+    from yolab.search.budget import is_running
+    from yolab.search.request import of_folder
+    from yolab.search.sweep_folder import ENDED, Events, front
 
     objectives = of_folder(folder).objectives
     rows = list(Events(folder).rows().values())
@@ -93,7 +93,7 @@ def _sorted(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _table(folder: Path, rows: list[dict[str, Any]], best: list[str]) -> tuple[list[str], list[list[Any]]]:
-    from yolab.cluster.request import of_folder
+    from yolab.search.request import of_folder
 
     paths = list(dict.fromkeys(path for row in rows for path in row["point"]))
     measured = [name for name in of_folder(folder).objectives if name not in (*_COUNTED, *_SCORED)]
@@ -111,8 +111,8 @@ def _table(folder: Path, rows: list[dict[str, Any]], best: list[str]) -> tuple[l
 @contextmanager
 def display(folder: Path, trials: int | None) -> Iterator[None]:
     """Show the trials while they run: a live table, or a line for each change where there is no terminal."""
-    from yolab.cluster.events import ENDED, Events
-    from yolab.cluster.watching import every_second
+    from yolab.polling import every_second
+    from yolab.search.sweep_folder import ENDED, Events
 
     events = Events(folder)
 

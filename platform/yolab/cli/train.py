@@ -24,22 +24,23 @@ def train(
 
     Example: yolab train pipelines/experiments/bccd.yaml data.path=data/bccd recipe.epochs=30
     """
-    from yolab.cluster import train as runner
+    from yolab.cluster import ray_train as runner
     from yolab.evaluation.metrics import METRICS
     from yolab.experiment import load
-    from yolab.tracking import folders, record, runs
+    from yolab.storage import claim
+    from yolab.tracking import mlflow_runs, record
     from yolab.training.checkpoint import WEIGHTS
     from yolab.training.loop import EVALUATION
     from yolab.training.reporter import CHECKPOINT
 
-    cleared = cleared_experiment(load(experiment, overrides or []))
-    described = cleared.experiment
-    work = {"digest": cleared.digest, "workers": described.compute.workers}
-    folder = folders.last_used(home, described.name) if resume else folders.unused(home, described.name)
-    uri = runs.tracking_uri(described, home)
-    runs.check_answers(uri)
-    key = folders.reclaim(folder, work) if resume else folders.claim(folder, work)
-    run_id = record.open_recorded(cleared, uri, folder.name, key, record.tags_of(cleared, "train"))
+    checked = cleared_experiment(load(experiment, overrides or []))
+    described = checked.experiment
+    work = {"digest": checked.digest, "workers": described.compute.workers}
+    folder = claim.last_used(home, described.name) if resume else claim.unused(home, described.name)
+    uri = mlflow_runs.tracking_uri(described, home)
+    mlflow_runs.check_answers(uri)
+    key = claim.reclaim(folder, work) if resume else claim.claim(folder, work)
+    run_id = record.open_recorded(checked, uri, folder.name, key, record.tags_of(checked, "train"))
     try:
         with progress_bar("Training") as bar:
             task = bar.add_task("")
@@ -52,18 +53,18 @@ def train(
                 described, folder, uri, run_id, lambda *epoch: _say_epoch(epochs, *epoch), on_batch, profile
             )
     except KeyboardInterrupt:
-        runs.finish_run(uri, run_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
+        mlflow_runs.finish_run(uri, run_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
         console.print(f"Stopped. Go on with the same command and --resume; the state is in {folder}.", soft_wrap=True)
         raise
     except Exception as error:
-        runs.finish_run(uri, run_id, "FAILED", tags={record.STATE_TAG: "failed", record.ERROR_TAG: str(error)})
+        mlflow_runs.finish_run(uri, run_id, "FAILED", tags={record.STATE_TAG: "failed", record.ERROR_TAG: str(error)})
         raise
     weights = folder / CHECKPOINT / WEIGHTS
-    runs.log_artifact(uri, run_id, weights)
+    mlflow_runs.log_artifact(uri, run_id, weights)
     for path in _pictures(described, folder / EVALUATION):
-        runs.log_artifact(uri, run_id, path, EVALUATION)
+        mlflow_runs.log_artifact(uri, run_id, path, EVALUATION)
     tags = {record.STATE_TAG: "finished", record.WEIGHTS_TAG: str(weights.resolve())}
-    runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
+    mlflow_runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
 
     result = {name: metrics[name] for name in METRICS}
     if as_json:
@@ -76,15 +77,15 @@ def train(
 def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
     """Draw what the last evaluation of a run found."""
     from yolab.data.combined import validation_set
-    from yolab.evaluation import kept
+    from yolab.evaluation import detections_file
     from yolab.evaluation.metrics import score
-    from yolab.reports.evaluation import save_report
+    from yolab.reports.evaluation_figures import save_report
 
     dataset = validation_set(experiment.data)
-    last = kept.latest(evaluations)
+    last = detections_file.latest(evaluations)
     if last is None:  # a run that was at its end already when it was resumed
         return []
-    detections = kept.load(last)
+    detections = detections_file.load(last)
     return save_report(dataset, detections, score(dataset, detections), evaluations)
 
 
@@ -100,12 +101,12 @@ def cleared_experiment(experiment: Any, room: Any = None) -> Any:
         room = capacity() if described.compute.workers > 1 else of_this_machine()
     with progress_bar("Checking the data") as bar:
         task = bar.add_task("", total=None)
-        cleared = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))
-    for fault, count in cleared.skipped.items():
+        checked = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))
+    for fault, count in checked.skipped.items():
         console.print(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
-    for warning in cleared.warnings:
+    for warning in checked.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
-    return cleared
+    return checked
 
 
 def _say_epoch(epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:

@@ -24,7 +24,7 @@ def ui(
 
     Example: yolab ui --port 5001
     """
-    from yolab.tracking.runs import database_is_missing, default_uri, without_password
+    from yolab.tracking.mlflow_runs import database_is_missing, default_uri, without_password
 
     where = uri or default_uri(home)
     if where.startswith(("http://", "https://")):

@@ -22,14 +22,14 @@ def import_weights(
     Example: yolab weights import yolov7.pt yolov7.safetensors
     """
     from yolab.errors import UsageError
-    from yolab.models import published, weights
+    from yolab.models import published_checkpoints, weights
     from yolab.models.count import parameters
 
     if output.suffix != ".safetensors":
         raise UsageError(f"{output} must end in .safetensors: that is what yolab's weights are.")
     if output.exists():
         raise UsageError(f"{output} is there already: name another file, or remove it.")
-    detector, about = published.read(checkpoint, model)
+    detector, about = published_checkpoints.read(checkpoint, model)
     output.parent.mkdir(parents=True, exist_ok=True)
     weights.save(detector, about, output)
     graph = "trained graph" if about.implicit or about.auxiliary else "deploy graph"

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 from PIL import Image, UnidentifiedImageError
 
-from yolab import yaml_file
 from yolab.data.new_folder import new_folder
 from yolab.errors import UsageError
+from yolab.experiment import yaml_file
 
 FORMATS = ("yolo", "voc", "coco")
 _IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from yolab.assignment.candidates import Targets
 from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
+from yolab.data.batch import collate, to_batch
 from yolab.data.coco import Dataset, Sample
 from yolab.data.combined import repeat_factors
 from yolab.data.images import decode
@@ -160,28 +160,6 @@ class _Source:
                 self._kept[index, reduction] = image
                 self._kept_bytes += image.nbytes
         return image
-
-
-def collate(samples: list[LabelledImage]) -> tuple[Tensor, Targets]:
-    """Return images (images, 3, rows, columns) uint8 RGB, in channels-last memory, and their padded targets."""
-    images = to_batch([sample.image for sample in samples])
-    most = max(len(sample.boxes) for sample in samples)
-    boxes = torch.ones(len(samples), most, 4)
-    classes = torch.zeros(len(samples), most, dtype=torch.int64)
-    present = torch.zeros(len(samples), most, dtype=torch.bool)
-    for row, sample in enumerate(samples):
-        count = len(sample.boxes)
-        low, high = sample.boxes[:, :2], sample.boxes[:, 2:]
-        boxes[row, :count] = torch.from_numpy(np.concatenate([(low + high) / 2, high - low], 1))
-        classes[row, :count] = torch.from_numpy(sample.classes)
-        present[row, :count] = True
-    return images, Targets(boxes, classes, present)
-
-
-def to_batch(images: list[np.ndarray]) -> Tensor:
-    """Return (images, 3, rows, columns) RGB, in channels-last memory, of (rows, columns, 3) BGR images of one size."""
-    batch = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images])
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def training_loader(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from yolab.errors import UsageError, YolabError
 from yolab.models.detector import Detector
 from yolab.models.fold import fold
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -33,7 +33,7 @@ class _Decoded(nn.Module):
         return self.detector.predict(images)
 
 
-def export(detector: Detector, about: Description, path: Path, lineage: Mapping[str, str], nms: bool) -> float:
+def export(detector: Detector, about: DetectorSpec, path: Path, lineage: Mapping[str, str], nms: bool) -> float:
     """Write the folded detector as ONNX and return the largest relative difference of its answers from torch's.
 
     Input `images` (batch, 3, rows, columns) float32, RGB in 0..1, sides multiples of the stride, all sizes free. Output
@@ -120,12 +120,12 @@ class OnnxDetector(nn.Module):
         return torch.from_numpy(predictions)
 
 
-def load(path: Path) -> tuple[OnnxDetector, Description]:
+def load(path: Path) -> tuple[OnnxDetector, DetectorSpec]:
     """Return the detector of a file that `export` wrote. Raises UsageError if it isn't one."""
     if not path.exists():
         raise UsageError(f"There is no model at {path}.")
     detector = OnnxDetector(path)
-    return detector, Description.from_json(detector.about["yolab"])
+    return detector, DetectorSpec.from_json(detector.about["yolab"])
 
 
 def _append_nms(graph: "GraphProto") -> None:

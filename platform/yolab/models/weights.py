@@ -16,7 +16,7 @@ from yolab.models.fold import fold
 
 
 @dataclass(frozen=True)
-class Description:
+class DetectorSpec:
     """What is needed to build and use a detector: `names` of its classes in order, the input's long side in pixels,
     whether the graph is folded, whether it has its auxiliary branch; `anchors` in pixels, None for the model's own."""
 
@@ -29,7 +29,7 @@ class Description:
     anchors: Anchors | None = None
 
     @classmethod
-    def of(cls, run: experiment.Experiment, names: tuple[str, ...]) -> "Description":
+    def of(cls, run: experiment.Experiment, names: tuple[str, ...]) -> "DetectorSpec":
         """Return what an experiment trains for these classes."""
         return cls(run.model, names, run.data.image_size, auxiliary=run.assigner.needs_auxiliary)
 
@@ -37,7 +37,7 @@ class Description:
         return json.dumps(asdict(self) | {"model": self.model.model_dump()})
 
     @classmethod
-    def from_json(cls, text: str) -> "Description":
+    def from_json(cls, text: str) -> "DetectorSpec":
         values = json.loads(text)
         values["model"] = experiment.Model.model_validate(values["model"])
         values["names"] = tuple(values["names"])
@@ -58,18 +58,18 @@ class Description:
         return fold(detector) if self.folded else detector
 
 
-def header(description: Description) -> dict[str, str]:
+def header(description: DetectorSpec) -> dict[str, str]:
     """Return what a file's header says of the detector whose tensors it holds."""
     return {"yolab": description.to_json()}
 
 
-def save(detector: Detector, description: Description, path: Path) -> None:
+def save(detector: Detector, description: DetectorSpec, path: Path) -> None:
     """Write the detector's tensors and its description."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     save_file(tensors, path, metadata=header(description))
 
 
-def load(path: Path | str) -> tuple[Detector, Description]:
+def load(path: Path | str) -> tuple[Detector, DetectorSpec]:
     """Return the detector of a file in eval mode, on the CPU. Raises UsageError if it isn't one of yolab's."""
     path = Path(path)
     try:
@@ -85,7 +85,7 @@ def load(path: Path | str) -> tuple[Detector, Description]:
         ) from None
     if described is None:
         raise UsageError(f"{path} doesn't say which model it belongs to: give a file that yolab wrote.")
-    description = Description.from_json(described)
+    description = DetectorSpec.from_json(described)
     with torch.device("meta"):
         detector = description.build()
     detector.load_state_dict(tensors, assign=True)

@@ -10,8 +10,8 @@ from yolab.errors import UsageError
 from yolab.models import onnx_file, weights
 from yolab.models.detector import Detector
 from yolab.models.onnx_file import OnnxDetector
-from yolab.models.weights import Description
-from yolab.tracking import runs
+from yolab.models.weights import DetectorSpec
+from yolab.tracking import mlflow_runs
 
 WEIGHTS_FILE = "weights.safetensors"
 _REQUIREMENTS = ["faster-coco-eval", "mlflow", "numpy", "opencv-python-headless", "pydantic", "safetensors", "torch"]
@@ -23,7 +23,7 @@ def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, s
 
     mlflow.set_tracking_uri(uri)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    ended = runs.client(uri).get_run(run_id).info
+    ended = mlflow_runs.client(uri).get_run(run_id).info
     with mlflow.start_run(run_id=run_id):
         info = mlflow.pyfunc.log_model(
             name="detector",
@@ -32,11 +32,11 @@ def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, s
             pip_requirements=_REQUIREMENTS,
             metadata=metadata,
         )
-    runs.client(uri).set_terminated(run_id, ended.status, ended.end_time)  # the packaging is no part of the run
+    mlflow_runs.client(uri).set_terminated(run_id, ended.status, ended.end_time)  # the packaging is no part of the run
     return str(info.model_uri)
 
 
-def open_weights(place: str, home: Path) -> tuple[Detector | OnnxDetector, Description]:
+def open_weights(place: str, home: Path) -> tuple[Detector | OnnxDetector, DetectorSpec]:
     """Return the detector of a .safetensors or .onnx file, or of a registered model, `models:/NAME@ALIAS` or
     `models:/NAME/3`.
 
@@ -46,7 +46,7 @@ def open_weights(place: str, home: Path) -> tuple[Detector | OnnxDetector, Descr
         return onnx_file.load(Path(place))
     if not place.startswith("models:/"):
         return weights.load(place)
-    return weights.load(download(place, runs.default_uri(home)) / WEIGHTS_FILE)
+    return weights.load(download(place, mlflow_runs.default_uri(home)) / WEIGHTS_FILE)
 
 
 def download(model_uri: str, uri: str) -> Path:
@@ -82,6 +82,6 @@ def lineage_of(place: str, home: Path) -> dict[str, str]:
         return {"weights": Path(place).name, "weights_sha256": fingerprint(Path(place))}
     import mlflow
 
-    mlflow.set_tracking_uri(runs.default_uri(home))
+    mlflow.set_tracking_uri(mlflow_runs.default_uri(home))
     metadata = mlflow.models.get_model_info(place).metadata or {}
     return {"registered_model": place, **{key: str(value) for key, value in metadata.items()}}

@@ -13,7 +13,7 @@ from yolab.models import weights
 from yolab.models.fold import fold
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
-from yolab.tracking import record, runs
+from yolab.tracking import mlflow_runs, record
 
 CHAMPION = "champion"
 _FINGERPRINT_TAG = "yolab.weights_sha256"
@@ -48,8 +48,8 @@ def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[s
     key = f"import-{package.fingerprint(weights_file)}-{dataset.root}-{split}"
     tags = {record.KIND_TAG: "import", record.WEIGHTS_TAG: str(weights_file.resolve()), record.STATE_TAG: "finished"}
     described = {"model.name": about.model.name, "data.image_size": about.image_size}
-    run_id = runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=tags)
-    runs.finish_run(uri, run_id, "FINISHED")
+    run_id = mlflow_runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=tags)
+    mlflow_runs.finish_run(uri, run_id, "FINISHED")
     return record.named_run(uri, run_id)
 
 
@@ -63,7 +63,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     trained_file = Path(run["tags"][record.WEIGHTS_TAG])
     if not trained_file.exists():
         raise UsageError(f"The weights of {run['name']} are no longer at {trained_file}: train it again.")
-    client = runs.client(uri)
+    client = mlflow_runs.client(uri)
     fingerprint = package.fingerprint(trained_file)
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from yolab.tracking.runs import allowed_name, client, log_artifact
+from yolab.tracking.mlflow_runs import allowed_name, client, log_artifact
 
 FILE_NAME = "journal.jsonl"
 POINTS_PER_CALL = 1000  # MLflow's limit

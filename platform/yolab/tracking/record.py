@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolab import yaml_file
 from yolab.errors import UsageError
-from yolab.experiment import build, nearest
-from yolab.tracking import runs
+from yolab.experiment import build, nearest, yaml_file
+from yolab.tracking import mlflow_runs
 from yolab.tracking.data_version import data_version
 
 if TYPE_CHECKING:
     from yolab.data.coco import Dataset
-    from yolab.preflight import Cleared
+    from yolab.preflight import CheckedExperiment
 
 DIGEST_TAG = "yolab.digest"
 KIND_TAG = "yolab.kind"  # train, trial, or one of
@@ -30,50 +29,50 @@ STATE_TAG = "yolab.state"
 ERROR_TAG = "yolab.error"  # what ended a failed run, in words
 
 
-def params_of(cleared: "Cleared") -> dict[str, Any]:
+def params_of(checked: "CheckedExperiment") -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
     from yolab.models.count import cost
-    from yolab.models.weights import Description
+    from yolab.models.weights import DetectorSpec
     from yolab.training.optimiser import schedule
 
-    experiment = cleared.experiment
-    cut = schedule(experiment.recipe, -(-cleared.train_images // experiment.recipe.batch))
-    about = Description.of(experiment, cleared.names)
-    counted = cost(about.blueprint(), len(cleared.names), experiment.data.image_size)
+    experiment = checked.experiment
+    cut = schedule(experiment.recipe, -(-checked.train_images // experiment.recipe.batch))
+    about = DetectorSpec.of(experiment, checked.names)
+    counted = cost(about.blueprint(), len(checked.names), experiment.data.image_size)
     counts = {"params": counted.params, "params_fused": counted.params_fused, "gflops": round(counted.gflops, 3)}
     return experiment.flat() | cut.described() | counts
 
 
-def tags_of(cleared: "Cleared", kind: str) -> dict[str, str]:
+def tags_of(checked: "CheckedExperiment", kind: str) -> dict[str, str]:
     """Return kind, data version, git commit and what was skipped of the data; to be asked where the user is."""
-    version = data_version(Path(cleared.experiment.data.path))
+    version = data_version(Path(checked.experiment.data.path))
     tags = {
         KIND_TAG: kind,
-        "yolab.data_digest": cleared.data_digest,
+        "yolab.data_digest": checked.data_digest,
         "yolab.data_version": version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
-        **runs.git_state(Path.cwd()),
+        **mlflow_runs.git_state(Path.cwd()),
     }
-    return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in cleared.skipped.items()}
+    return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in checked.skipped.items()}
 
 
 def open_recorded(
-    cleared: "Cleared", uri: str, name: str, key: str, tags: Mapping[str, str], parent_id: str | None = None
+    checked: "CheckedExperiment", uri: str, name: str, key: str, tags: Mapping[str, str], parent_id: str | None = None
 ) -> str:
     """Open the MLflow run of `key`, or find it again; return its id."""
-    group = cleared.experiment.tracking.experiment or cleared.experiment.name
-    own = {**tags, DIGEST_TAG: cleared.digest, RECIPE_TAG: cleared.recipe_digest}
-    return runs.open_run(uri, group, name, key, parent_id=parent_id, params=params_of(cleared), tags=own)
+    group = checked.experiment.tracking.experiment or checked.experiment.name
+    own = {**tags, DIGEST_TAG: checked.digest, RECIPE_TAG: checked.recipe_digest}
+    return mlflow_runs.open_run(uri, group, name, key, parent_id=parent_id, params=params_of(checked), tags=own)
 
 
 def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, Any]:
     """Return the newest sweep, or table, of that name, as `runs.list_runs` describes it. Raises UsageError with the
     nearest name."""
-    parents = [run for run in runs.list_runs(uri, experiment) if run["tags"].get(KIND_TAG) in PARENTS]
+    parents = [run for run in mlflow_runs.list_runs(uri, experiment) if run["tags"].get(KIND_TAG) in PARENTS]
     for run in parents:
         if run["name"] == name:
             return run
-    where = runs.without_password(uri)
+    where = mlflow_runs.without_password(uri)
     if not parents:
         raise UsageError(f"MLflow at {where} has no sweep: `yolab sweep` makes one.")
     meant = nearest(name, [run["name"] for run in parents])
@@ -82,7 +81,7 @@ def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, A
 
 def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
     """Return the trials of the newest sweep of that name, the newest first. Raises UsageError with the nearest name."""
-    return runs.list_runs(uri, parent=sweep_run(uri, sweep)["run_id"])
+    return mlflow_runs.list_runs(uri, parent=sweep_run(uri, sweep)["run_id"])
 
 
 def named_run(uri: str, name: str) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def any_run(uri: str, name: str) -> dict[str, Any]:
     """Return the newest run of that name, whatever its state, as `named_run` does. Raises UsageError."""
     found = _called(uri, name)
     if not found:
-        where = runs.without_password(uri)
+        where = mlflow_runs.without_password(uri)
         raise UsageError(f"The run {name} is not there in {where}. `yolab runs` lists what is there.")
     return found[0]
 
@@ -129,14 +128,14 @@ def validation_set_of(run: Mapping[str, Any]) -> "Dataset":
 
 
 def _called(uri: str, name: str) -> list[dict[str, Any]]:
-    return [run for run in runs.list_runs(uri) if name in (run["name"], run["run_id"], place_of(run))]
+    return [run for run in mlflow_runs.list_runs(uri) if name in (run["name"], run["run_id"], place_of(run))]
 
 
 def finished_by_digest(uri: str) -> dict[str, dict[str, Any]]:
     """Return the newest run of each digest that trained to its end, as `runs.list_runs` describes it."""
     finished = (
         run
-        for run in reversed(runs.list_runs(uri))
+        for run in reversed(mlflow_runs.list_runs(uri))
         if run["tags"].get(STATE_TAG) == "finished"
         and run["tags"].get(KIND_TAG) in ("train", "trial")
         and run["tags"].get(SCHEDULER_TAG) != "pbt"  # which may have changed a trial on its way

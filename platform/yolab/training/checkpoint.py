@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from yolab.models import weights
 from yolab.models.detector import Detector
-from yolab.models.weights import Description
+from yolab.models.weights import DetectorSpec
 from yolab.training.ema import Ema
 
 WEIGHTS = "weights.safetensors"  # the EMA: the model that the run delivers
@@ -51,7 +51,7 @@ class Snapshot:
     rest: bytes
 
 
-def save(folder: Path, snapshot: Snapshot, about: Description) -> None:
+def save(folder: Path, snapshot: Snapshot, about: DetectorSpec) -> None:
     """Write a state into an existing folder."""
     save_file(snapshot.ema, folder / WEIGHTS, metadata=weights.header(about))
     save_file(snapshot.trained, folder / _TRAINED)

@@ -2,11 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from yolab.assignment.candidates import Targets
 from yolab.data import coco, combined
-from yolab.data.loader import EpochBatches, collate, training_loader
+from yolab.data.batch import Targets, collate
+from yolab.data.loader import EpochBatches, training_loader
 from yolab.errors import YolabError
-from yolab.evaluation import kept
+from yolab.evaluation import detections_file
 from yolab.evaluation.detect import detect
 from yolab.evaluation.metrics import score
 from yolab.experiment import Experiment
@@ -28,8 +27,10 @@ from yolab.losses import detection_loss, scaled_gains
 from yolab.memory import keep_freed_memory
 from yolab.models import weights
 from yolab.models.detector import Detector
-from yolab.models.weights import Description
-from yolab.training import anchors, checkpoint
+from yolab.models.device import choose_device
+from yolab.models.freeze import freeze
+from yolab.models.weights import DetectorSpec
+from yolab.training import autoanchor, checkpoint
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
 from yolab.training.optimiser import Schedule, clip, drive, make_optimiser, schedule
@@ -57,13 +58,13 @@ def train(
     Goes on from the reporter's last checkpoint if there is one. So many steps of the first epoch are traced, after
     two to warm up. Raises UsageError for data that can't be used, YolabError if the loss stops being a number.
     """
-    recipe, device = experiment.recipe, choose_device(workers)
+    recipe, device = experiment.recipe, choose_device(workers.rank)
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
     train_set = combined.training_set(experiment.data, with_outlines=True)
     val_set = combined.validation_set(experiment.data)
-    about = anchors.with_fitting_anchors(Description.of(experiment, train_set.names), train_set.samples, experiment)
+    about = autoanchor.with_fitting_anchors(DetectorSpec.of(experiment, train_set.names), train_set.samples, experiment)
 
     batches, sampler = training_loader(
         train_set,
@@ -92,7 +93,7 @@ def train(
     if last:
         checkpoint.load(last, state)
     if workers.rank == 0:
-        kept.forget_after(state.epoch, reporter.folder / EVALUATION)
+        detections_file.forget_after(state.epoch, reporter.folder / EVALUATION)
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
@@ -210,8 +211,8 @@ class _Run:
         described = {"epoch": str(epoch), "batch": str(bad_batch + 1), "samples": str([index for _, index, _ in keys])}
         if self.workers.rank == 0:
             with tempfile.TemporaryDirectory() as scratch:
-                kept = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
-                save_file(kept, Path(scratch, FAILED_BATCH), metadata=described)
+                detections_file = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
+                save_file(detections_file, Path(scratch, FAILED_BATCH), metadata=described)
                 reporter.save_artifact(Path(scratch, FAILED_BATCH))
         raise YolabError(
             f"The loss is no longer a number in epoch {epoch}, batch {bad_batch + 1}. The batch is kept as "
@@ -241,29 +242,11 @@ def evaluate(
     metrics: dict[str, float] = {}
     if workers.rank == 0:
         with tempfile.TemporaryDirectory() as scratch:
-            kept.save(detections, Path(scratch, kept.after_epoch(epoch)))
-            reporter.save_artifact(Path(scratch, kept.after_epoch(epoch)), EVALUATION)
+            detections_file.save(detections, Path(scratch, detections_file.after_epoch(epoch)))
+            reporter.save_artifact(Path(scratch, detections_file.after_epoch(epoch)), EVALUATION)
         scores = score(dataset, detections)
         metrics = scores.metrics | scores.by_class(dataset.names)
     return workers.agree(metrics)
-
-
-def choose_device(workers: Workers) -> torch.device:
-    """Return this worker's GPU where there is one."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", workers.rank % torch.cuda.device_count())
-
-
-def freeze(model: Detector, patterns: Sequence[str]) -> None:
-    """Exclude the nodes whose names match one of the patterns from training."""
-    for name in frozen_nodes(list(model.nodes), patterns):
-        model.nodes[name].requires_grad_(False)
-
-
-def frozen_nodes(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the names of nodes that patterns such as stage* stand for."""
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 def _train_mode(trained: nn.Module, model: Detector) -> None:

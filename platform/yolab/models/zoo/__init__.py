@@ -4,7 +4,7 @@ from yolab.errors import UsageError
 from yolab.experiment import nearest
 from yolab.models.blueprint import Blueprint
 from yolab.models.zoo import p6, planned, tiny, yolor, yolov3, yolov4, yolov7
-from yolab.models.zoo.figures import PUBLISHED as PUBLISHED
+from yolab.models.zoo.published_figures import PUBLISHED as PUBLISHED
 
 BLUEPRINTS: dict[str, Blueprint] = {
     blueprint.name: blueprint

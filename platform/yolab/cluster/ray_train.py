@@ -1,0 +1,172 @@
+"""One run: in this process, or over several workers by Ray Train, where a worker that dies is replaced and the run
+goes on from its last checkpoint."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from yolab.cluster.connect import connected
+from yolab.experiment import Experiment
+from yolab.polling import every_second
+from yolab.tracking.journal import FILE_NAME, read_entries
+from yolab.tracking.tracked import tracked
+from yolab.training.distributed import Workers
+from yolab.training.loop import Progress, train
+from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReporter, keep_file
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
+
+# Ray Tune wants the scores at every report; between two evaluations they are those of the last
+NO_SCORES = {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}
+
+_RAY = "ray"
+
+_MOST_FAILURES = 3
+_KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
+
+
+def unpacked(checkpoint: Any, folder: Path) -> Path | None:
+    """Return a local copy, inside `folder`, of a checkpoint of Ray's, if there is one."""
+    if checkpoint is None:
+        return None
+    target = folder / "restored"
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(checkpoint.to_directory(str(target)))
+
+
+class RayTrainReporter:
+    """Reports to the Ray Train run that this process is a worker of. Files go to the run's folder, which all nodes
+    share, what only this process needs to `scratch`."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder, self.scratch = folder, scratch
+        self.last = dict(NO_SCORES)
+
+    def restore(self) -> Path | None:
+        from ray import train as ray_train
+
+        return unpacked(ray_train.get_checkpoint(), self.scratch)
+
+    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        from ray import train as ray_train
+
+        self.last |= metrics
+        whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        ray_train.report({**self.last, "epoch": epoch}, checkpoint=whole)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return keep_file(path, self.folder / under)
+
+
+def run(
+    experiment: Experiment,
+    folder: Path,
+    uri: str,
+    run_id: str,
+    on_epoch: OnEpoch,
+    on_batch: Progress,
+    profile_steps: int = 0,
+) -> dict[str, float]:
+    """Train in this process, or over `compute.workers` workers, and return the metrics of the last epoch.
+
+    Leaves the last checkpoint in `folder/checkpoint`; goes on from what `folder` already has. Raises what ended the
+    run.
+    """
+    if experiment.compute.workers == 1:
+        with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
+            train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch, profile_steps=profile_steps)
+    else:
+        with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
+            last = fit(experiment, folder, uri, run_id, profile_steps=profile_steps)
+        shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
+    return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
+
+
+def fit(
+    experiment: Experiment,
+    folder: Path,
+    uri: str,
+    run_id: str,
+    callbacks: Sequence[Any] = (),
+    profile_steps: int = 0,
+) -> Path:
+    """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`.
+
+    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
+    KeyboardInterrupt for Ctrl-C.
+    """
+    from ray import train as ray_train
+    from ray.train.torch import TorchTrainer
+
+    compute = experiment.compute
+    gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={
+            "experiment": experiment.model_dump(),
+            "folder": str(folder.resolve()),
+            "uri": uri,
+            "run_id": run_id,
+            "profile": profile_steps,
+        },
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=compute.workers,
+            use_gpu=compute.gpus_per_worker > 0,
+            resources_per_worker={"CPU": compute.cpus_per_worker, **gpus},
+        ),
+        run_config=ray_train.RunConfig(
+            name=_RAY,
+            storage_path=str(folder.resolve()),
+            failure_config=ray_train.FailureConfig(max_failures=_MOST_FAILURES),
+            checkpoint_config=ray_train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
+            callbacks=list(callbacks),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
+        raise KeyboardInterrupt from None
+    if result.error is not None:
+        raise result.error
+    assert result.checkpoint is not None
+    return Path(result.checkpoint.path)
+
+
+def work(config: dict[str, Any]) -> None:
+    """Be one worker of a run: what Ray Train executes in each of its processes."""
+    from ray import train as ray_train
+
+    context = ray_train.get_context()
+    workers = Workers(context.get_world_rank(), context.get_world_size())
+    experiment = Experiment.model_validate(config["experiment"])
+    with tempfile.TemporaryDirectory() as scratch:
+        reporter = RayTrainReporter(Path(config["folder"]), Path(scratch))
+        writes = workers.rank == 0
+        with (
+            tracked(reporter, config["uri"], config["run_id"], Path(scratch))
+            if writes
+            else nullcontext(reporter) as own
+        ):
+            train(experiment, own, workers, profile_steps=config["profile"])
+
+
+def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:
+    """Return a function that announces the new epochs of a run whose workers are elsewhere, from the journals in its
+    checkpoints."""
+    announced = 0
+
+    def look() -> None:
+        nonlocal announced
+        for path in sorted(storage.glob(f"checkpoint_*/{FILE_NAME}")):
+            for entry in read_entries(path):
+                if entry["epoch"] > announced:
+                    announced = entry["epoch"]
+                    on_epoch(announced, entry["metrics"])
+
+    return look

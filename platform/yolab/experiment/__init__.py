@@ -1,0 +1,41 @@
+"""The typed description of one run: its schema, its presets, and how it is read."""
+
+from yolab.experiment.load import build, changes_of, load, with_absolute_paths
+from yolab.experiment.merging import merge, nest
+from yolab.experiment.messages import nearest
+from yolab.experiment.schema import (
+    NAME,
+    Assigner,
+    Augment,
+    Compute,
+    Data,
+    Experiment,
+    Loss,
+    Model,
+    Optimiser,
+    Recipe,
+    Scale,
+    paths,
+)
+
+__all__ = [
+    "NAME",
+    "Assigner",
+    "Augment",
+    "Compute",
+    "Data",
+    "Experiment",
+    "Loss",
+    "Model",
+    "Optimiser",
+    "Recipe",
+    "Scale",
+    "build",
+    "changes_of",
+    "load",
+    "merge",
+    "nearest",
+    "nest",
+    "paths",
+    "with_absolute_paths",
+]

@@ -1,0 +1,84 @@
+"""From an experiment file to an `Experiment`: YAML with `extends`, presets, overrides.
+
+Merged in this order, later wins: defaults, presets, the files along `extends`, the overrides of the command line.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from yolab.errors import UsageError
+from yolab.experiment import yaml_file
+from yolab.experiment.merging import merge, nest
+from yolab.experiment.messages import in_words, path_of, unknown_path
+from yolab.experiment.presets import expand_presets
+from yolab.experiment.schema import Experiment, flatten, paths
+
+
+def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment file, follow its `extends`, apply `key.path=value` overrides, and validate.
+
+    Raises UsageError, with every mistake found, each with its place and what would be right.
+    """
+    return build(_read_with_parents(Path(path), seen=()), changes_of(overrides), source=str(path))
+
+
+def changes_of(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return `key.path=value` texts as values by dotted path. Raises UsageError."""
+    return dict(_split_override(text) for text in overrides)
+
+
+def build(
+    values: Mapping[str, Any], changes: Mapping[str, Any], source: str, changed_by: str = "the command line"
+) -> Experiment:
+    """Return the experiment of nested `values`, from `source`, with `changes` by dotted path, from `changed_by`; both
+    are named in errors."""
+    known = list(paths(Experiment))
+    for path in changes:
+        if path not in known:
+            raise UsageError(unknown_path(path, known, changed_by))
+    merged = dict(values)
+    for path, value in changes.items():
+        merged = merge(merged, nest(path, value))
+    for path, _ in flatten(merged):
+        if path not in known:
+            raise UsageError(unknown_path(path, known, source))
+    try:
+        return Experiment.model_validate(expand_presets(merged))
+    except ValidationError as error:
+        told = (
+            in_words(problem, changed_by if path_of(problem) in changes else source, known)
+            for problem in error.errors()
+        )
+        raise UsageError("\n".join(told)) from None
+
+
+def with_absolute_paths(experiment: Experiment) -> Experiment:
+    """Return the experiment with its paths absolute, because workers change directory."""
+    folders = {
+        "path": str(Path(experiment.data.path).resolve()),
+        "also": [str(Path(folder).resolve()) for folder in experiment.data.also],
+    }
+    data = experiment.data.model_copy(update=folders)
+    start = experiment.recipe.start and str(Path(experiment.recipe.start).resolve())
+    recipe = experiment.recipe.model_copy(update={"start": start})
+    return experiment.model_copy(update={"data": data, "recipe": recipe})
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise UsageError(f"{path} extends itself, by way of {' -> '.join(p.name for p in seen)}.")
+    content = yaml_file.read(path)
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    return merge(_read_with_parents(path.parent / str(parent), (*seen, path.resolve())), content)
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise UsageError(f"Can't read the override {text!r}: write key.path=value, such as recipe.epochs=10.")
+    return path, yaml_file.value(value, path)

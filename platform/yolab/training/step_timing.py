@@ -1,0 +1,81 @@
+"""A few steps of a run, for real, to say what the whole of it would take."""
+
+import contextlib
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from yolab.data.combined import validation_set
+from yolab.evaluation.detect import detect
+from yolab.experiment import Experiment
+from yolab.models.device import choose_device
+from yolab.models.weights import DetectorSpec
+from yolab.training.loop import train
+
+_WARM_UP, _STEPS = 2, 4
+_IMAGES = 16  # evaluated
+
+
+@dataclass(frozen=True)
+class StepTiming:
+    """Of one worker: seconds of a step with the loading of its batch, seconds to evaluate an image, and the most bytes
+    of memory that it took, of the GPU's if it has one."""
+
+    step_seconds: float
+    image_seconds: float
+    memory_bytes: int
+
+
+class _EnoughError(Exception):
+    """Ends a rehearsal."""
+
+
+class _NowhereReporter:
+    """Keeps nothing."""
+
+    folder = Path()
+
+    def restore(self) -> Path | None:
+        return None
+
+    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        pass
+
+    def should_stop(self) -> bool:
+        return False
+
+    def save_artifact(self, path: Path, under: str = "") -> Path:
+        return path
+
+
+def time_steps(experiment: Experiment) -> StepTiming:
+    """Take a few steps of one worker of a run, and evaluate a few images, in this process; leave nothing."""
+    times: list[float] = []
+
+    def count(epoch: int, done: int, total: int) -> None:
+        times.append(time.perf_counter())
+        if len(times) > _WARM_UP + _STEPS:
+            raise _EnoughError
+
+    compute = experiment.compute
+    alone = compute.model_copy(update={"workers": 1})
+    recipe = experiment.recipe.model_copy(update={"batch": max(1, experiment.recipe.batch // compute.workers)})
+    experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
+    with contextlib.suppress(_EnoughError):
+        train(experiment, _NowhereReporter(), progress=count)
+    taken = times[_WARM_UP:] if len(times) > _WARM_UP + 1 else times
+    step_seconds = (taken[-1] - taken[0]) / max(1, len(taken) - 1)
+
+    dataset, device = validation_set(experiment.data), choose_device()
+    model = DetectorSpec.of(experiment, dataset.names).build().to(device)
+    samples = dataset.samples[:_IMAGES]
+    started = time.perf_counter()
+    detect(model, samples, experiment.data.image_size, recipe.batch)
+    image_seconds = (time.perf_counter() - started) / len(samples)
+    if device.type == "cuda":
+        return StepTiming(step_seconds, image_seconds, torch.cuda.max_memory_allocated(device))
+    return StepTiming(step_seconds, image_seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

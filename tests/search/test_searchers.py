@@ -1,0 +1,144 @@
+"""Which point comes next, from the trials so far."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import tiny_set
+from yolab.experiment import build
+from yolab.search import search_space, searchers
+from yolab.search.search_space import Space
+from yolab.search.searchers import Listed, PointSearch, Sampled
+from yolab.search.sweep_folder import Events, front
+
+BASE = build({}, tiny_set.experiment(Path("data")), "test")
+NAMES = ("box", "disc")
+SPACE = search_space.parse(
+    yaml.safe_load(
+        """
+        recipe.optimiser.lr: {loguniform: [0.001, 0.1]}
+        assigner.policy: {choice: [lead, plain]}
+        assigner.top_k: {randint: [5, 16], when: {assigner.policy: lead}}
+        assigner.radius: {quniform: [0.25, 1.0, 0.25]}
+        """
+    ),
+    BASE,
+    "space.yaml",
+)
+
+
+def sampled(searcher: str = "random", trials: int = 12, space: Space = SPACE, **changes: object) -> Sampled:
+    return Sampled(space, BASE, NAMES, searcher, ("ap",), trials, **changes)
+
+
+def run(points: Sampled, score) -> list[dict]:
+    """Try one point after the other; return the rows."""
+    rows: dict[str, dict] = {}
+    while found := points.next({}, rows):
+        name, point = found
+        rows[name] = {"trial": name, "state": "finished", "point": point, "epoch": 3, "ap": score(point)}
+    return list(rows.values())
+
+
+def test_points_are_different_repeatable_and_inside_the_space():
+    points = [row["point"] for row in run(sampled(), lambda point: 0.0)]
+    assert points == [row["point"] for row in run(sampled(), lambda point: 1.0)]
+    assert all(points.count(point) == 1 for point in points)
+    assert all(0.001 <= point["recipe.optimiser.lr"] <= 0.1 for point in points)
+    assert {point["assigner.radius"] for point in points} <= {0.25, 0.5, 0.75, 1.0}
+    assert all(("assigner.top_k" in point) == (point["assigner.policy"] == "lead") for point in points)
+
+
+def test_tpe_looks_where_the_scores_are_high():
+    def score(point: dict) -> float:
+        return float(point["assigner.policy"] == "lead") + point.get("assigner.top_k", 0) / 15
+
+    later = [row["ap"] for row in run(sampled("tpe", 40), score)[20:]]
+    at_random = [row["ap"] for row in run(sampled("random", 40), score)[20:]]
+    assert sum(later) / len(later) > sum(at_random) / len(at_random) + 0.3
+
+
+def test_tpe_begins_with_what_an_earlier_sweep_has_learned():
+    known = tuple(run(sampled("random", 30), lambda point: float(point["assigner.radius"] == 0.5)))
+    first = [row["point"]["assigner.radius"] for row in run(sampled("tpe", 8, known=known), lambda point: 0.0)][:3]
+    assert Counter(first).most_common(1)[0][0] == 0.5
+
+
+def test_trials_of_another_space_are_no_hindrance():
+    other = {"trial": "old", "state": "finished", "point": {"assigner.radius": 7.0, "assigner.policy": "odd"}, "ap": 1}
+    assert len(run(sampled("tpe", 3, known=(other,)), lambda point: 0.0)) == 3
+
+
+def test_a_space_that_runs_out_ends_the_search():
+    narrow = search_space.parse({"model.scale.depth": {"choice": [1.0, 2.0]}}, BASE, "space.yaml")
+    assert len(run(sampled("random", 5, narrow), lambda point: 0.0)) == 2
+
+
+def test_constraints_reject_points_before_they_are_tried():
+    limits = {"model.scale.width": {"choice": [0.125, 0.25, 0.5]}, "constraints": ["params <= 150e3"]}
+    bounded = search_space.parse(limits, BASE, "space.yaml")
+    assert [row["point"] for row in run(sampled("tpe", 3, bounded), lambda point: 0.0)] == [
+        {"model.scale.width": 0.125}
+    ]
+
+
+def test_a_trial_that_began_without_tunes_knowledge_is_given_again_with_its_point():
+    points = sampled()
+    rows = {"trial-000": {"trial": "trial-000", "state": "running", "point": {"assigner.radius": 0.5}}}
+    assert points.next({}, rows) == ("trial-000", {"assigner.radius": 0.5})
+    name, _ = points.next({"trial-000": {"assigner.radius": 0.5}}, rows)
+    assert name == "trial-001"
+
+
+def test_what_is_listed_comes_in_order_and_failures_come_again():
+    listed = Listed({"a": {"seed": 0}, "b": {"seed": 1}})
+    assert listed.next({}, {}) == ("a", {"seed": 0})
+    assert listed.next({"a": {}}, {}) == ("b", {"seed": 1})
+    ended = {"a": {"state": "finished"}, "b": {"state": "failed"}}
+    assert listed.next({}, ended) == ("b", {"seed": 1})
+    assert not listed.left(ended)
+    assert listed.left({"a": {"state": "finished"}})
+
+
+def test_the_front_has_what_nothing_else_beats():
+    rows = [
+        {"trial": "small", "state": "finished", "ap": 0.3, "gflops": 1.0},
+        {"trial": "large", "state": "finished", "ap": 0.5, "gflops": 9.0},
+        {"trial": "beaten", "state": "finished", "ap": 0.3, "gflops": 2.0},
+        {"trial": "running", "state": "running", "ap": 0.9, "gflops": 0.1},
+    ]
+    assert front(rows, ("ap", "gflops")) == ["small", "large"]
+
+
+def test_a_restored_search_gives_nothing_twice(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    first = PointSearch(Listed({"a": {}, "b": {}}), tmp_path / "sweep")
+    assert first.suggest("id")["trial"] == "a"
+    first.save(str(tmp_path / "state"))
+    second = PointSearch(Listed({"a": {}, "b": {}}), tmp_path / "sweep")
+    second.restore(str(tmp_path / "state"))
+    assert second.suggest("id")["trial"] == "b"
+    assert second.suggest("id") == PointSearch.FINISHED
+
+
+def test_events_survive_a_torn_line(tmp_path):
+    events = Events(tmp_path)
+    events.append({"trial": "a", "state": "running", "epoch": 1})
+    with events.path.open("a") as file:
+        file.write('{"trial": "a", "sta')
+    assert events.rows() == {"a": {"trial": "a", "state": "running", "epoch": 1}}
+    events.append({"trial": "a", "state": "finished"})
+    assert events.rows()["a"] == {"trial": "a", "state": "finished", "epoch": 1}
+    assert Events(tmp_path).has_succeeded("a")
+    assert events.ended() == 1
+
+
+@pytest.mark.parametrize("objectives", [("ap",), ("ap", "gflops")])
+def test_trials_become_a_study_for_figures(objectives):
+    rows = [row | {"gflops": 1.0} for row in run(sampled(), lambda point: point["assigner.radius"])]
+    rows[0]["state"], rows[1]["state"] = "stopped early", "failed"
+    study = searchers.study_of(SPACE, objectives, rows)
+    assert Counter(trial.state.name for trial in study.trials)["FAIL"] == 1
+    assert len(study.trials) == len(rows)

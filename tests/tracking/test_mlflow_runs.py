@@ -1,0 +1,181 @@
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+
+from yolab.errors import UsageError, YolabError
+from yolab.experiment import Experiment, build
+from yolab.tracking import mlflow_runs
+
+
+def experiment(**changes: Any) -> Experiment:
+    return build({"name": "a-run"}, changes, source="test")
+
+
+def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "runs"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert mlflow_runs.tracking_uri(experiment(), home) == f"sqlite:///{home}/mlflow.db"
+    assert home.is_dir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert mlflow_runs.tracking_uri(experiment(), home) == "http://server:5000"
+    assert mlflow_runs.tracking_uri(experiment(**{"tracking.uri": "http://own:1"}), home) == "http://own:1"
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert mlflow_runs.tracking_uri(experiment(), Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    own = experiment(**{"tracking.uri": "sqlite:///own.db"})
+    assert mlflow_runs.tracking_uri(own, Path("runs")) == f"sqlite:///{tmp_path}/own.db"
+
+
+def test_one_key_is_one_run_however_often_it_is_opened(mlflow_uri: str) -> None:
+    def open_run(key: str) -> str:
+        return mlflow_runs.open_run(
+            mlflow_uri, "tests", "a-run", key, params={"seed": 0, "none": None}, tags={"t": "1"}
+        )
+
+    first = open_run("k1")
+    mlflow_runs.finish_run(mlflow_uri, first, "FAILED")
+    assert open_run("k1") == first
+    assert open_run("k2") != first
+    found = {run["run_id"]: run for run in mlflow_runs.list_runs(mlflow_uri)}
+    assert len(found) == 2
+    assert (found[first]["status"], found[first]["end_time"]) == ("RUNNING", None)
+    assert found[first]["params"] == {"seed": "0", "none": "None"}
+
+
+def test_a_deleted_run_is_not_reused(mlflow_uri: str, run_id: str) -> None:
+    mlflow_runs.client(mlflow_uri).delete_run(run_id)
+    assert mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params={}, tags={}) != run_id
+
+
+def test_all_parameters_of_an_experiment_are_logged_and_more_than_one_call_takes(mlflow_uri: str) -> None:
+    params = experiment().flat() | {f"extra.{index}": index for index in range(150)}
+    mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params=params, tags={})
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert run["params"] == {name: str(value) for name, value in params.items()}
+
+
+def test_a_resumed_run_keeps_its_first_parameters(mlflow_uri: str) -> None:
+    for workers in (1, 2):
+        params = {"compute.workers": workers, f"new.{workers}": 1}
+        mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params=params, tags={})
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert run["params"] == {"compute.workers": "1", "new.1": "1", "new.2": "1"}
+
+
+def test_a_deleted_experiment_is_named_with_the_way_out(mlflow_uri: str, run_id: str) -> None:
+    mlflow = mlflow_runs.client(mlflow_uri)
+    mlflow.delete_experiment(mlflow.get_experiment_by_name("tests").experiment_id)
+    with pytest.raises(UsageError, match="was deleted"):
+        mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params={}, tags={})
+
+
+def test_artifacts_lie_next_to_the_sqlite_file(mlflow_uri: str, run_id: str, tmp_path: Path) -> None:
+    file = tmp_path / "curve.json"
+    file.write_text("{}")
+    mlflow_runs.log_artifact(mlflow_uri, run_id, file, "figures")
+    where = Path(urlparse(mlflow_runs.client(mlflow_uri).get_run(run_id).info.artifact_uri).path)
+    assert where.is_relative_to(tmp_path / "runs" / "artifacts")
+    assert (where / "figures" / "curve.json").read_text() == "{}"
+
+
+def test_finishing_sets_status_metrics_and_tags_and_twice_is_harmless(mlflow_uri: str, run_id: str) -> None:
+    for _ in range(2):
+        mlflow_runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics={"best/AP": 0.5}, tags={"verdict": "good"})
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert (run["status"], run["metrics"], run["tags"]["verdict"]) == ("FINISHED", {"best/AP": 0.5}, "good")
+    assert len(mlflow_runs.client(mlflow_uri).get_metric_history(run_id, "best/AP")) == 1
+
+
+def test_runs_are_listed_with_exactly_these_keys_and_narrowed(mlflow_uri: str) -> None:
+    parent = mlflow_runs.open_run(mlflow_uri, "one", "sweep", "p", params={}, tags={})
+    child = mlflow_runs.open_run(mlflow_uri, "one", "trial", "c", parent_id=parent, params={}, tags={"a": "b"})
+    mlflow_runs.open_run(mlflow_uri, "two", "trial", "o", params={}, tags={})
+    assert len(mlflow_runs.list_runs(mlflow_uri)) == 3
+    [run] = mlflow_runs.list_runs(mlflow_uri, parent=parent)
+    assert ", ".join(run) == "name, run_id, experiment, status, params, metrics, tags, start_time, end_time, parent_id"
+    assert (run["name"], run["run_id"], run["experiment"], run["parent_id"]) == ("trial", child, "one", parent)
+    assert run["tags"]["a"] == "b"
+    assert {run["experiment"] for run in mlflow_runs.list_runs(mlflow_uri, where="attributes.run_name = 'trial'")} == {
+        "one",
+        "two",
+    }
+    assert [run["name"] for run in mlflow_runs.list_runs(mlflow_uri, experiment="two")] == ["trial"]
+    with pytest.raises(UsageError, match="Did you mean two"):
+        mlflow_runs.list_runs(mlflow_uri, experiment="twoo")
+
+
+def test_listing_reads_all_pages(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "RUNS_PER_PAGE", 2)
+    for index in range(5):
+        mlflow_runs.open_run(mlflow_uri, f"experiment-{index % 3}", f"run-{index}", str(index), params={}, tags={})
+    assert sorted(run["name"] for run in mlflow_runs.list_runs(mlflow_uri)) == [f"run-{index}" for index in range(5)]
+
+
+def test_listing_before_the_first_run_makes_no_database(tmp_path: Path) -> None:
+    assert mlflow_runs.list_runs(f"sqlite:///{tmp_path}/mlflow.db") == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_is_away_is_told_in_one_sentence_without_the_password(away_uri: str) -> None:
+    uri = away_uri.replace("//", "//user:secret@")
+    start = time.monotonic()
+    with pytest.raises(YolabError, match="can't be used") as caught:
+        mlflow_runs.open_run(uri, "tests", "a-run", "key", params={}, tags={})
+    assert time.monotonic() - start < 15
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_git_state_names_the_commit_and_whether_files_differ(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(
+            ["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert mlflow_runs.git_state(tmp_path / "nowhere") == {}
+    assert mlflow_runs.git_state(tmp_path) == {}
+    git("init")
+    assert mlflow_runs.git_state(tmp_path) == {}
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "one")
+    (tmp_path / "untracked").write_text("1")
+    commit = git("rev-parse", "HEAD")
+    assert mlflow_runs.git_state(tmp_path) == {"mlflow.source.git.commit": commit, "yolab.git_dirty": "false"}
+    (tmp_path / "file").write_text("2")
+    assert mlflow_runs.git_state(tmp_path)["yolab.git_dirty"] == "true"
+
+
+def test_a_short_run_has_system_metrics_and_a_resumed_one_goes_on_counting(
+    mlflow_uri: str, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_runs, "SAMPLING_SECONDS", 0.2)
+    mlflow = mlflow_runs.client(mlflow_uri)
+    key = "system/cpu_utilization_percentage"
+    for wanted in (2, 4):
+        deadline = time.monotonic() + 20
+        with mlflow_runs.system_metrics(mlflow_uri, run_id):
+            while len(mlflow.get_metric_history(run_id, key)) < wanted and time.monotonic() < deadline:
+                time.sleep(0.05)
+    steps = [metric.step for metric in mlflow.get_metric_history(run_id, key)]
+    assert len(steps) >= 4
+    assert steps == list(range(len(steps)))
+
+
+def test_system_metrics_neither_fail_nor_block_without_a_server(away_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "SAMPLING_SECONDS", 0.5)
+    start = time.monotonic()
+    with mlflow_runs.system_metrics(away_uri, "no-run"):
+        time.sleep(0.2)
+    assert time.monotonic() - start < 2
