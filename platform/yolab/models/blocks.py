@@ -7,10 +7,12 @@ model's correspond one to one in order. All feature maps are (images, channels, 
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from yolab.errors import UsageError
 from yolab.models import blueprint as spec
 
 Activation = Callable[[], nn.Module]
@@ -19,6 +21,15 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": lambda: nn.SiLU(inplace=True),
     "leaky_relu": lambda: nn.LeakyReLU(0.1, inplace=True),
 }
+
+
+@runtime_checkable
+class SelfFolding(Protocol):
+    """A module that says itself what equals it in the deploy graph. One that is made of ConvBlock and RepConv need not:
+    those are folded inside it."""
+
+    def folded(self) -> nn.Module:
+        """Return a module that equals this one in eval mode, without batch norm and parallel branches."""
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -252,42 +263,53 @@ class Add(nn.Module):
         return total
 
 
-def build(block: spec.Block, inputs: Sequence[int], activation: Activation) -> tuple[nn.Module, int, float]:
-    """Return the module of a block over inputs with these channels, its own number of channels, and by what it divides
-    rows and columns."""
-    first = inputs[0]
-    match block:
-        case spec.Conv():
-            return ConvBlock(first, block.out, block.kernel, block.stride, activation), block.out, block.stride
-        case spec.RepConv():
-            return RepConv(first, block.out, block.identity, activation), block.out, 1
-        case spec.Elan():
-            return Elan(first, block, activation), block.out, 1
-        case spec.ResidualChain():
-            return residual_chain(first, block.out, block.repeat, block.unit, activation), block.out, 1
-        case spec.Csp():
-            return Csp(first, block, activation), block.out, 1
-        case spec.HalfOsa():
-            return HalfOsa(first, block.out, activation), block.out, 1
-        case spec.Stem():
-            return Stem(first, block.out, activation), block.out, 4
-        case spec.PoolConvDown():
-            return PoolConvDown(first, block.branch, activation), 2 * block.branch, 2
-        case spec.DownC():
-            return DownC(first, block.out, activation), block.out, 2
-        case spec.SppCspc():
-            return SppCspc(first, block.out, activation), block.out, 1
-        case spec.Spp():
-            return Spp(first, block.out, activation), block.out, 1
-        case spec.TinySpp():
-            return TinySpp(first, block.out, activation), block.out, 1
-        case spec.SpaceToDepth():
-            return SpaceToDepth(), 4 * first, 2
-        case spec.MaxPool():
-            return nn.MaxPool2d(2), first, 2
-        case spec.Upsample():
-            return nn.Upsample(scale_factor=2, mode="nearest"), first, 0.5
-        case spec.Concat():
-            return Concat(), sum(inputs), 1
-        case spec.Add():
-            return Add(), first, 1
+class Built(NamedTuple):
+    """The module of a block, its own number of channels, and by what it divides rows and columns."""
+
+    module: nn.Module
+    channels: int
+    reduction: float = 1
+
+
+Builder = Callable[[Any, Sequence[int], Activation], Built]  # of a block over inputs with these channels
+
+BLOCKS: dict[type[spec.Block], Builder] = {
+    spec.Conv: lambda block, inputs, activation: Built(
+        ConvBlock(inputs[0], block.out, block.kernel, block.stride, activation), block.out, block.stride
+    ),
+    spec.RepConv: lambda block, inputs, activation: Built(
+        RepConv(inputs[0], block.out, block.identity, activation), block.out
+    ),
+    spec.Elan: lambda block, inputs, activation: Built(Elan(inputs[0], block, activation), block.out),
+    spec.ResidualChain: lambda block, inputs, activation: Built(
+        residual_chain(inputs[0], block.out, block.repeat, block.unit, activation), block.out
+    ),
+    spec.Csp: lambda block, inputs, activation: Built(Csp(inputs[0], block, activation), block.out),
+    spec.HalfOsa: lambda block, inputs, activation: Built(HalfOsa(inputs[0], block.out, activation), block.out),
+    spec.Stem: lambda block, inputs, activation: Built(Stem(inputs[0], block.out, activation), block.out, 4),
+    spec.PoolConvDown: lambda block, inputs, activation: Built(
+        PoolConvDown(inputs[0], block.branch, activation), 2 * block.branch, 2
+    ),
+    spec.DownC: lambda block, inputs, activation: Built(DownC(inputs[0], block.out, activation), block.out, 2),
+    spec.SppCspc: lambda block, inputs, activation: Built(SppCspc(inputs[0], block.out, activation), block.out),
+    spec.Spp: lambda block, inputs, activation: Built(Spp(inputs[0], block.out, activation), block.out),
+    spec.TinySpp: lambda block, inputs, activation: Built(TinySpp(inputs[0], block.out, activation), block.out),
+    spec.SpaceToDepth: lambda block, inputs, activation: Built(SpaceToDepth(), 4 * inputs[0], 2),
+    spec.MaxPool: lambda block, inputs, activation: Built(nn.MaxPool2d(2), inputs[0], 2),
+    spec.Upsample: lambda block, inputs, activation: Built(nn.Upsample(scale_factor=2, mode="nearest"), inputs[0], 0.5),
+    spec.Concat: lambda block, inputs, activation: Built(Concat(), sum(inputs)),
+    spec.Add: lambda block, inputs, activation: Built(Add(), inputs[0]),
+}
+
+
+def build(block: spec.Block, inputs: Sequence[int], activation: Activation) -> Built:
+    """Return what a block is over inputs with these channels. Raises UsageError for one that has no row."""
+    kind = type(block)
+    if kind not in BLOCKS:
+        raise UsageError(f"Nothing builds the block {kind.__name__}: add a row to yolab.models.blocks.BLOCKS.")
+    return BLOCKS[kind](block, inputs, activation)
+
+
+def help_of(kind: type[spec.Block]) -> str:
+    """Return the help of a kind of block, in one line."""
+    return " ".join((kind.__doc__ or "").split())

@@ -6,7 +6,7 @@ Blocks say in their fields what each number is (`scaled_by`), so scaling never k
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from yolab.errors import UsageError
 from yolab.experiment import Scale
@@ -20,7 +20,17 @@ def scaled_by(factor: Literal["depth", "width", "hidden"], unit: int | None = No
 
 
 @dataclass(frozen=True)
-class Conv:
+class Block:
+    """What a node of a blueprint is, as data; its docstring is its help. A new one is a frozen dataclass under this one
+    with a row in `blocks.BLOCKS`, which says what builds it."""
+
+    def scaling_fault(self, unscaled: Self) -> str | None:
+        """Return why it can't be what `unscaled` becomes at some scale, with the nearest depth; None if it can."""
+        return None
+
+
+@dataclass(frozen=True)
+class Conv(Block):
     """Convolution, batch norm, activation; padding keeps the size."""
 
     out: int = scaled_by("width")
@@ -29,7 +39,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class RepConv:
+class RepConv(Block):
     """3×3 and 1×1 in parallel (and the input itself where `identity`), summed, then activated; folds into one 3×3."""
 
     out: int = scaled_by("width")
@@ -37,7 +47,7 @@ class RepConv:
 
 
 @dataclass(frozen=True)
-class Elan:
+class Elan(Block):
     """Computational block: a bypass and a second 1×1 of `hidden` channels, a chain of 3×3 of `chain_hidden` on the
     second, and a 1×1 transition to `out` over what `take` collects (paper, Figure 2 c).
 
@@ -58,6 +68,16 @@ class Elan:
         """The positions that the transition reads, the newest first."""
         return range(self.chain, 0, -1 if self.take == "all" else -2)
 
+    def scaling_fault(self, unscaled: Self) -> str | None:
+        last = max((*self.rep_conv, *self.rep_conv_n), default=0)
+        if last <= self.chain:
+            return None
+        least = math.ceil(100 * (2 * math.ceil(last / 2) - 1) / unscaled.chain) / 100
+        return (
+            f"would have a chain of {self.chain} convolutions, but number {last} is re-parameterized. "
+            f"Take {least} or more."
+        )
+
 
 @dataclass(frozen=True)
 class Residual:
@@ -75,7 +95,7 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class ResidualChain:
+class ResidualChain(Block):
     """Residual units one after the other."""
 
     out: int = scaled_by("width")
@@ -84,7 +104,7 @@ class ResidualChain:
 
 
 @dataclass(frozen=True)
-class Csp:
+class Csp(Block):
     """Cross stage partial block: [residual units over one 1×1, another 1×1], concatenated, then a 1×1 to `out`.
 
     Form A is just that with half of `out` inside; C has one more 1×1 after the units; B begins with a 1×1 to all of
@@ -98,7 +118,7 @@ class Csp:
 
 
 @dataclass(frozen=True)
-class HalfOsa:
+class HalfOsa(Block):
     """One-shot aggregation over the second half of the channels: two 3×3 one after the other, both concatenated, then
     a 1×1."""
 
@@ -106,21 +126,21 @@ class HalfOsa:
 
 
 @dataclass(frozen=True)
-class Stem:
+class Stem(Block):
     """A 3×3 of stride 2 to half of `out`; of it [1×1, 3×3 of stride 2] beside a max-pool; 1×1 over both."""
 
     out: int = scaled_by("width")
 
 
 @dataclass(frozen=True)
-class PoolConvDown:
+class PoolConvDown(Block):
     """Down-sampling in two branches of `branch` channels: 1×1 then 3×3 of stride 2; max-pool then 1×1."""
 
     branch: int = scaled_by("width")
 
 
 @dataclass(frozen=True)
-class DownC:
+class DownC(Block):
     """Down-sampling in two branches of half of `out`: 1×1 that keeps the width, then 3×3 of stride 2; max-pool then
     1×1."""
 
@@ -128,70 +148,50 @@ class DownC:
 
 
 @dataclass(frozen=True)
-class SppCspc:
+class SppCspc(Block):
     """Spatial pyramid pooling in a cross stage partial block, pools of 5, 9, 13."""
 
     out: int = scaled_by("width")
 
 
 @dataclass(frozen=True)
-class Spp:
+class Spp(Block):
     """1×1 to half of the inputs, itself and its pools of 5, 9, 13 concatenated, 1×1."""
 
     out: int = scaled_by("width")
 
 
 @dataclass(frozen=True)
-class TinySpp:
+class TinySpp(Block):
     """The short form of SppCspc: no 3×3."""
 
     out: int = scaled_by("width")
 
 
 @dataclass(frozen=True)
-class SpaceToDepth:
+class SpaceToDepth(Block):
     """Every 2×2 of pixels becomes four times the channels."""
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Block):
     """2×2 of stride 2."""
 
 
 @dataclass(frozen=True)
-class Upsample:
+class Upsample(Block):
     """Nearest, ×2."""
 
 
 @dataclass(frozen=True)
-class Concat:
+class Concat(Block):
     """Of channels, in the order of the inputs."""
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(Block):
     """The sum of the inputs, without activation."""
 
-
-Block = (
-    Conv
-    | RepConv
-    | Elan
-    | ResidualChain
-    | Csp
-    | HalfOsa
-    | Stem
-    | PoolConvDown
-    | DownC
-    | SppCspc
-    | Spp
-    | TinySpp
-    | SpaceToDepth
-    | MaxPool
-    | Upsample
-    | Concat
-    | Add
-)
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -276,19 +276,14 @@ def scaled(blueprint: Blueprint, scale: Scale) -> Blueprint:
 
     Widths go to the nearest multiple of 8, chains of ELAN to the nearest even length, both at least one unit and ties
     up; repeats of residual units to the nearest number, a single one stays. Raises UsageError, with the nearest scale,
-    if a chain would be shorter than the positions in it that are re-parameterized.
+    where a block can't be so: a chain that is shorter than the positions in it that are re-parameterized.
     """
     nodes = []
     for part in blueprint.nodes:
         block = _scaled_block(part.block, scale)
-        if isinstance(block, Elan) and isinstance(part.block, Elan):
-            last = max((*block.rep_conv, *block.rep_conv_n), default=0)
-            if last > block.chain:
-                least = math.ceil(100 * (2 * math.ceil(last / 2) - 1) / part.block.chain) / 100
-                raise UsageError(
-                    f"model.scale.depth can't be {scale.depth}: {part.name} of {blueprint.name} would have a chain of "
-                    f"{block.chain} convolutions, but number {last} is re-parameterized. Take {least} or more."
-                )
+        fault = block.scaling_fault(part.block)
+        if fault:
+            raise UsageError(f"model.scale.depth can't be {scale.depth}: {part.name} of {blueprint.name} {fault}")
         nodes.append(replace(part, block=block))
     return replace(blueprint, nodes=tuple(nodes))
 

@@ -23,11 +23,10 @@ class Detector(nn.Module):
         self.nodes = nn.ModuleDict()
         for node in blueprint.nodes:
             inputs = self.inputs[node.name]
-            module, channels[node.name], reduction = blocks.build(
-                node.block, [channels[name] for name in inputs], activation
-            )
-            self.nodes[node.name] = module
-            stride[node.name] = stride[inputs[0]] * reduction
+            built = blocks.build(node.block, [channels[name] for name in inputs], activation)
+            self.nodes[node.name] = built.module
+            channels[node.name] = built.channels
+            stride[node.name] = stride[inputs[0]] * built.reduction
         self.strides = tuple(int(stride[name]) for name in blueprint.outputs)
         self.head = heads.Head(
             [channels[name] for name in blueprint.outputs],

@@ -5,29 +5,44 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from yolab.models.blocks import ConvBlock, RepConv
+from yolab.models.blocks import ConvBlock, RepConv, SelfFolding
 from yolab.models.detector import Detector
 from yolab.models.heads import Head
 
 
-@torch.no_grad()
 def fold(detector: Detector) -> Detector:
     """Return a copy in eval mode without batch norm, parallel branches, implicit vectors and auxiliary branch, equal
     up to rounding.
 
     The given detector is left untouched; folding a folded detector copies it.
     """
-    folded = copy.deepcopy(detector).eval()
-    folded.drop_auxiliary()
-    for name, module in list(folded.named_modules()):
-        if isinstance(module, ConvBlock) and isinstance(module.norm, nn.BatchNorm2d):
-            module.conv = fold_batch_norm(module.conv, module.norm)
-            module.norm = nn.Identity()
-        elif isinstance(module, RepConv):
-            folded.set_submodule(name, fold_rep_conv(module))
-        elif isinstance(module, Head):
-            fold_implicit(module)
+    folded = copy.deepcopy(detector)
+    fold_in_place(folded)
     return folded
+
+
+@torch.no_grad()
+def fold_in_place(detector: Detector) -> None:
+    """Make a detector the deploy graph that `fold` returns."""
+    detector.eval()
+    detector.drop_auxiliary()
+    _folded(detector)
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """Return what stands for a module in the deploy graph: itself, folded, or another."""
+    if isinstance(module, SelfFolding):
+        return module.folded()
+    if isinstance(module, RepConv):
+        return fold_rep_conv(module)
+    if isinstance(module, ConvBlock) and isinstance(module.norm, nn.BatchNorm2d):
+        module.conv = fold_batch_norm(module.conv, module.norm)
+        module.norm = nn.Identity()
+    elif isinstance(module, Head):
+        fold_implicit(module)
+    for name, child in module.named_children():
+        setattr(module, name, _folded(child))
+    return module
 
 
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
