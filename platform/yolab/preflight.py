@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from yolab.assignment import policies
 from yolab.data import combined, verify
 from yolab.data.digest import content_digest
 from yolab.data.loader import samples_an_epoch
@@ -147,7 +148,7 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
 def check_model(experiment: Experiment) -> None:
     """Raise UsageError if the model can't be built, trained by the policy, or take images of that size."""
     blueprint, policy = blueprint_of(experiment.model), experiment.assigner.policy
-    if experiment.assigner.needs_auxiliary and not blueprint.auxiliary:
+    if policies.needs_auxiliary(experiment.assigner) and not blueprint.auxiliary:
         raise UsageError(
             f"assigner.policy can't be {policy} with {blueprint.name}, which has no auxiliary head: take lead or "
             "plain, or a model that has one, such as yolov7-w6."

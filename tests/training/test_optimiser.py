@@ -8,7 +8,8 @@ from yolab.models import zoo
 from yolab.models.blueprint import scaled
 from yolab.models.detector import Detector
 from yolab.training.ema import Ema
-from yolab.training.optimiser import drive, make_optimiser, schedule
+from yolab.training.optimiser import make_optimiser
+from yolab.training.schedule import follow_schedule, schedule
 
 
 def recipe_of(**changes) -> Experiment:
@@ -47,15 +48,15 @@ def test_learning_rate_warms_up_then_follows_the_cosine_to_its_last_factor(model
     recipe = recipe_of(epochs=10, batch=16)
     plan = schedule(recipe, batches_an_epoch=20)
     optimiser = make_optimiser(model, recipe, plan.accumulate)
-    drive(optimiser, recipe, plan, 0)
+    follow_schedule(optimiser, recipe, plan, 0)
     assert [group["lr"] for group in optimiser.param_groups] == [0.0, 0.1, 0.0]
     assert optimiser.param_groups[0]["momentum"] == pytest.approx(0.8)
-    drive(optimiser, recipe, plan, plan.warmup_batches)
+    follow_schedule(optimiser, recipe, plan, plan.warmup_batches)
     assert optimiser.param_groups[0]["lr"] == pytest.approx(0.01, rel=0.03)
     assert optimiser.param_groups[0]["momentum"] == pytest.approx(0.937)
     rates = []
     for batch in range(plan.warmup_batches, 200):
-        drive(optimiser, recipe, plan, batch)
+        follow_schedule(optimiser, recipe, plan, batch)
         rates.append(optimiser.param_groups[0]["lr"])
     assert rates == sorted(rates, reverse=True)
 

@@ -46,7 +46,7 @@ def assignment() -> Rows:
     ):
         anchors = torch.tensor(zoo.find(model).anchors)
         strides = (8, 16, 32, 64)[: len(anchors)]
-        heads = 2 if assigner.needs_auxiliary else 1
+        heads = 2 if policies.needs_auxiliary(assigner) else 1
         # in the memory layout that a head over channels-last features gives
         levels = [torch.randn(images, 640 // s, 640 // s, 3, 85).permute(0, 3, 1, 2, 4) for s in strides * heads]
         lead, auxiliary = levels[: len(strides)], levels[len(strides) :]

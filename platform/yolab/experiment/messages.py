@@ -38,4 +38,4 @@ def in_words(problem: Mapping[str, Any], source: str, known: list[str]) -> str:
     if problem["type"] == "string_pattern_mismatch":
         return f"{where} can't be {problem['input']!r} (in {source}): take letters, digits, dots, dashes, underscores."
     told = problem["msg"].replace("Input should be", "it should be")
-    return f"{where} can't be {problem['input']!r} (in {source}): {told}."
+    return f"{where} can't be {problem['input']!r} (in {source}): {told}" + ("" if told.endswith("?") else ".")

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from yolab.experiment.named import row_of
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -40,7 +42,7 @@ class Model(Section):
 class Assigner(Section):
     """Which prediction learns which object (paper, section 4.2)."""
 
-    policy: Literal["plain", "lead", "independent", "lead_guided", "coarse_to_fine"] = Field(
+    policy: Annotated[str, row_of("yolab.assignment.policies:POLICIES")] = Field(
         "lead", description="plain: no simOTA; lead: no auxiliary head; the rest: both heads (Table 6)"
     )
     constrained: bool = Field(True, description="keep the auxiliary head's centres near their cells (Table 7)")
@@ -53,10 +55,6 @@ class Assigner(Section):
     iou_weight: float = Field(3.0, ge=0, description="of -log(IoU) in the cost of a match")
     class_weight: float = Field(1.0, ge=0, description="of the class's cross entropy in the cost of a match")
     auxiliary_weight: float = Field(0.25, ge=0, description="of the auxiliary head's loss")
-
-    @property
-    def needs_auxiliary(self) -> bool:
-        return self.policy not in ("plain", "lead")
 
 
 class Augment(Section):
@@ -98,10 +96,12 @@ class Data(Section):
 
 
 class Optimiser(Section):
-    name: Literal["sgd"] = "sgd"
+    name: Annotated[str, row_of("yolab.training.optimiser:OPTIMISERS")] = Field(
+        "sgd", description="sgd, or adamw, which wants a lower lr and warmup.bias_lr, about 0.001 and 0"
+    )
     lr: Positive
     lr_final: Share = Field(description="the last learning rate as a factor of the first")
-    momentum: Share
+    momentum: Share = Field(description="of sgd; the beta1 of adamw, whose beta2 is 0.999")
     weight_decay: float = Field(ge=0, description="at the nominal batch")
     clip: Positive | None = Field(None, description="the gradients' norm, at most; None: any")
 

@@ -50,6 +50,8 @@ def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
     conv weight (out, in/groups, k, k); norm over `out` channels. The inputs are left untouched.
     """
+    if conv.weight.is_meta:  # of a model that is only counted, shapes are all that matters
+        return _conv_like(conv, conv.weight, norm.bias)
     scale, shift = _affine_of(norm)
     return _conv_like(conv, conv.weight * scale.view(-1, 1, 1, 1), shift + bias_of(conv) * scale)
 
@@ -98,14 +100,6 @@ def _affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    folded = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        groups=conv.groups,
-        device="meta",  # its parameters come now
-    )
+    folded = copy.deepcopy(conv)
     folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(bias)
     return folded

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from yolab import experiment
+from yolab.assignment import policies
 from yolab.errors import UsageError
 from yolab.models.blueprint import Anchors, Blueprint, without_auxiliary
 from yolab.models.detector import Detector, blueprint_of
@@ -31,7 +32,7 @@ class DetectorSpec:
     @classmethod
     def of(cls, run: experiment.Experiment, names: tuple[str, ...]) -> "DetectorSpec":
         """Return what an experiment trains for these classes."""
-        return cls(run.model, names, run.data.image_size, auxiliary=run.assigner.needs_auxiliary)
+        return cls(run.model, names, run.data.image_size, auxiliary=policies.needs_auxiliary(run.assigner))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"model": self.model.model_dump()})

@@ -33,7 +33,7 @@ def params_of(checked: "CheckedExperiment") -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
     from yolab.models.count import cost
     from yolab.models.weights import DetectorSpec
-    from yolab.training.optimiser import schedule
+    from yolab.training.schedule import schedule
 
     experiment = checked.experiment
     cut = schedule(experiment.recipe, -(-checked.train_images // experiment.recipe.batch))

@@ -33,9 +33,10 @@ from yolab.models.weights import DetectorSpec
 from yolab.training import autoanchor, checkpoint
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
-from yolab.training.optimiser import Schedule, clip, drive, make_optimiser, schedule
+from yolab.training.optimiser import clip, make_optimiser
 from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter
+from yolab.training.schedule import Schedule, follow_schedule, schedule
 from yolab.training.stopwatch import Stopwatch
 
 Progress = Callable[[int, int, int], None]  # epoch (from 1), batches done, batches of the epoch
@@ -149,7 +150,8 @@ class _Run:
         waiting = 0
         watch = Stopwatch(device)
         for number, (images, targets) in enumerate(self.batches):
-            accumulate = drive(state.optimiser, recipe, plan, (epoch - 1) * plan.batches_an_epoch + number)
+            batch = (epoch - 1) * plan.batches_an_epoch + number
+            accumulate = follow_schedule(state.optimiser, recipe, plan, batch)
             pixels = images.to(device, non_blocking=True).float() / 255
             pixels, targets = self._at_random_scale(pixels, targets, epoch, number)
             watch.lap("data")

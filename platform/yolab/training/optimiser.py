@@ -1,55 +1,49 @@
-"""The optimiser, and how it is driven through a run: warm-up, cosine, accumulation, cut to the length of the run."""
+"""The optimisers by name, and the groups of parameters that each is built over."""
 
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
+from yolab import experiment
 from yolab.experiment import Recipe
+
+_BETA2 = 0.999  # of AdamW: over how long squared gradients are averaged
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """A recipe cut to the length of a run, by these rules:
+class Optimiser:
+    """A row of `OPTIMISERS`: its help, and what builds it over groups of parameters with the settings of the recipe.
 
-    - accumulation: nominal batch / batch, but never so many that fewer than `steps_at_least` optimiser steps remain;
-    - warm-up: max(`epochs`, `batches`), but at most the share `warmup.at_most` of the run;
-    - EMA: looks back over 1 / (1 − decay) steps, but at most the share `ema.at_most` of the run; where that cuts it,
-      its ramp is a fifth of what it looks back over, as it is in the published recipe.
+    Each group has `is_bias`, and `weight_decay` where the recipe wants any: elsewhere what is built must have none.
+    `follow_schedule` sets `lr` and `momentum` of each group, or the first of `betas` where a group has those.
     """
 
-    batches_an_epoch: int
-    accumulate: int
-    warmup_batches: int
-    ema_decay: float
-    ema_ramp: float
-
-    def described(self) -> dict[str, float]:
-        """Return the values for the record, as `schedule.accumulate` and so on."""
-        return {f"schedule.{name}": value for name, value in asdict(self).items()}
+    help: str
+    build: Callable[[list[dict[str, Any]], experiment.Optimiser], torch.optim.Optimizer]
 
 
-def schedule(recipe: Recipe, batches_an_epoch: int) -> Schedule:
-    """Cut a recipe to a run of `recipe.epochs` epochs of so many batches."""
-    batches = recipe.epochs * batches_an_epoch
-    wished = round(recipe.nominal_batch / recipe.batch)
-    accumulate = max(1, min(wished, batches // max(1, recipe.steps_at_least)))
-    warmup = max(round(recipe.warmup.epochs * batches_an_epoch), recipe.warmup.batches)
-    steps = batches / accumulate
-    horizon = min(1 / (1 - recipe.ema.decay), max(1.0, recipe.ema.at_most * steps))
-    return Schedule(
-        batches_an_epoch=batches_an_epoch,
-        accumulate=accumulate,
-        warmup_batches=min(warmup, round(recipe.warmup.at_most * batches)),
-        ema_decay=1 - 1 / horizon,
-        ema_ramp=min(recipe.ema.ramp, horizon / 5),
-    )
+def _sgd(groups: list[dict[str, Any]], settings: experiment.Optimiser) -> torch.optim.SGD:
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
 
 
-def make_optimiser(model: nn.Module, recipe: Recipe, accumulate: int) -> torch.optim.SGD:
-    """Return SGD with Nesterov momentum over three groups: convolution weights, with weight decay; biases; the rest
-    (norms, implicit vectors). Weight decay is meant for the nominal batch and follows the real one."""
+def _adamw(groups: list[dict[str, Any]], settings: experiment.Optimiser) -> torch.optim.AdamW:
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, _BETA2), weight_decay=0.0)
+
+
+OPTIMISERS: dict[str, Optimiser] = {
+    "sgd": Optimiser("stochastic gradient descent with Nesterov momentum, that of the paper", _sgd),
+    "adamw": Optimiser(
+        "Adam with decoupled weight decay; momentum is its beta1, and beta2 is 0.999", _adamw
+    ),
+}
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe, accumulate: int) -> torch.optim.Optimizer:
+    """Return the optimiser that a recipe names over three groups: convolution weights, with weight decay; biases; the
+    rest (norms, implicit vectors). Weight decay is meant for the nominal batch and follows the real one."""
     decayed, biases, rest = [], [], []
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -66,7 +60,7 @@ def make_optimiser(model: nn.Module, recipe: Recipe, accumulate: int) -> torch.o
         {"params": rest, "is_bias": False},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
+    return OPTIMISERS[settings.name].build(groups, settings)
 
 
 def clip(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm: float | None) -> None:
@@ -74,20 +68,3 @@ def clip(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm: f
     if norm is not None:
         scaler.unscale_(optimiser)
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], norm)
-
-
-def drive(optimiser: torch.optim.Optimizer, recipe: Recipe, plan: Schedule, batch: int) -> int:
-    """Set learning rates and momentum for batch number `batch` of the run (from 0); return the batches to accumulate.
-
-    One-cycle cosine by epoch; during the warm-up everything moves linearly from its start to its place.
-    """
-    settings, warmup = recipe.optimiser, recipe.warmup
-    epoch = batch // plan.batches_an_epoch
-    cosine = (1 - math.cos(math.pi * epoch / recipe.epochs)) / 2
-    lr = settings.lr * (1 + (settings.lr_final - 1) * cosine)
-    done = min(1.0, batch / plan.warmup_batches) if plan.warmup_batches else 1.0
-    for group in optimiser.param_groups:
-        start = warmup.bias_lr if group["is_bias"] else 0.0
-        group["lr"] = start + (lr - start) * done
-        group["momentum"] = warmup.momentum + (settings.momentum - warmup.momentum) * done
-    return max(1, round(1 + (plan.accumulate - 1) * done))

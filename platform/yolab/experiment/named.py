@@ -1,0 +1,34 @@
+"""Values of an experiment that name a row of a table, such as a policy or an optimiser.
+
+The tables stand where their rows are made, in rooms above this one, which import torch. So a value says by its address
+which table it is a name of, and the table is looked at when there is a name to check: a default is none.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from yolab.experiment.messages import nearest
+
+
+def rows_at(address: str) -> Mapping[str, Any]:
+    """Return the table at an address, module:NAME, with the rows that were added to it."""
+    module, name = address.split(":")
+    table: Mapping[str, Any] = getattr(importlib.import_module(module), name)
+    return table
+
+
+def row_of(address: str) -> AfterValidator:
+    """Return what checks that a value is the name of a row of the table at an address."""
+
+    def check(name: str) -> str:
+        rows = rows_at(address)
+        if name not in rows:
+            told = "Input should be one of {rows}. Did you mean {nearest}?"
+            raise PydanticCustomError("no_row", told, {"rows": ", ".join(rows), "nearest": nearest(name, rows)})
+        return name
+
+    return AfterValidator(check)
