@@ -9,9 +9,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from yolab.data import augment
-from yolab.data.augment import GREY, LabelledImage, augmented
+from yolab.data import augment, drawing
+from yolab.data.augment import augmented
 from yolab.data.coco import Dataset, Sample
+from yolab.data.drawing import GREY, LabelledImage
 from yolab.data.images import ImageFolder
 from yolab.data.loader import (
     EpochBatches,
@@ -24,7 +25,7 @@ from yolab.data.loader import (
 from yolab.experiment import Augment, build
 
 TINY = build({"name": "x", "recipe": {"preset": "tiny"}, "data": {"image_size": 64}}, {}, "test").data
-PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0))
+PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset", "extra"}, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +176,13 @@ def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_al
     )
     source = source_of(Dataset(tmp_path, "train", Path(), (sample,), (1,), ("a",), (), {}), 320)
     asked = []
-    whole = augment.Place(0, 0, (0, 0, 320, 320))
+    whole = drawing.Place(0, 0, (0, 0, 320, 320))
     pixels = source.pixels
     source.pixels = lambda index, scale: asked.append((scale, pixels(index, scale).shape[1])) or pixels(index, scale)
     for scale, width in ((0.2, 80), (0.5, 160), (0.6, 320), (1.0, 320), (1.5, 640)):
-        augment.draw(source, [0], [whole], 320, np.diag([scale, scale, 1.0]))
+        drawing.draw(source, [0], [whole], 320, np.diag([scale, scale, 1.0]))
         assert asked.pop() == (pytest.approx(scale), width)
-    augment.draw(source, [0], [whole], 320, np.array([[1.0, 0, 400], [0, 1, 0], [0, 0, 1]]))
+    drawing.draw(source, [0], [whole], 320, np.array([[1.0, 0, 400], [0, 1, 0], [0, 0, 1]]))
     assert not asked
 
 

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolab.data import outlines
-from yolab.data.augment import GREY, LabelledImage, augmented, paste_in
+from yolab.data.augment import augmented, paste_in
 from yolab.data.coco import Dataset, Sample
+from yolab.data.drawing import GREY, LabelledImage
 from yolab.data.images import ImageFolder
 from yolab.data.loader import TrainingImages
 from yolab.data.outlines import Outlines, visible
 from yolab.experiment import Augment
 
-PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0))
+PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset", "extra"}, 0.0))
 KITE = np.array([[20, 0], [40, 20], [20, 50], [0, 20]], np.float32)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yolab.data.augment import LabelledImage
+from yolab.data.drawing import LabelledImage
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from yolab.data.augment import LabelledImage, Labels, augmented, pad_to
+from yolab.data.augment import augmented
 from yolab.data.batch import collate, to_batch
 from yolab.data.coco import Dataset, Sample
 from yolab.data.combined import repeat_factors
+from yolab.data.drawing import LabelledImage, Labels, pad_to
 from yolab.data.images import decode
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Data

@@ -8,7 +8,6 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from yolab.experiment.messages import nearest
@@ -21,14 +20,10 @@ def rows_at(address: str) -> Mapping[str, Any]:
     return table
 
 
-def row_of(address: str) -> AfterValidator:
-    """Return what checks that a value is the name of a row of the table at an address."""
-
-    def check(name: str) -> str:
-        rows = rows_at(address)
-        if name not in rows:
-            told = "Input should be one of {rows}. Did you mean {nearest}?"
-            raise PydanticCustomError("no_row", told, {"rows": ", ".join(rows), "nearest": nearest(name, rows)})
-        return name
-
-    return AfterValidator(check)
+def check_row(address: str, name: str) -> str:
+    """Return a name if the table at an address has a row of it; tell pydantic what there is if not."""
+    rows = rows_at(address)
+    if name not in rows:
+        told = "Input should be one of {rows}. Did you mean {nearest}?"
+        raise PydanticCustomError("no_row", told, {"rows": ", ".join(rows), "nearest": nearest(name, rows)})
+    return name

@@ -6,7 +6,7 @@ from typing import Any
 from yolab.experiment.merging import merge
 from yolab.experiment.schema import Augment
 
-_AUGMENT = dict.fromkeys(set(Augment.model_fields) - {"preset"}, 0.0)
+_AUGMENT = dict.fromkeys(set(Augment.model_fields) - {"preset", "extra"}, 0.0)
 _AUGMENT |= {"mosaic": 1.0, "mosaic9": 0.2, "hue": 0.015, "saturation": 0.7, "brightness": 0.4, "flip": 0.5}
 _AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
     "p5": _AUGMENT | {"mixup": 0.15, "paste_in": 0.15, "scale": 0.9, "translate": 0.2},

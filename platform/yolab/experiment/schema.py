@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from yolab.experiment.named import row_of
+from yolab.experiment.named import check_row
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -42,7 +45,7 @@ class Model(Section):
 class Assigner(Section):
     """Which prediction learns which object (paper, section 4.2)."""
 
-    policy: Annotated[str, row_of("yolab.assignment.policies:POLICIES")] = Field(
+    policy: Annotated[str, AfterValidator(partial(check_row, "yolab.assignment.policies:POLICIES"))] = Field(
         "lead", description="plain: no simOTA; lead: no auxiliary head; the rest: both heads (Table 6)"
     )
     constrained: bool = Field(True, description="keep the auxiliary head's centres near their cells (Table 7)")
@@ -77,6 +80,24 @@ class Augment(Section):
     brightness: Share
     flip: Share
     vertical_flip: Share
+    extra: list[str] = Field([], description="augmentations that were added, with their probability: [fog=0.1]")
+
+    @field_validator("extra")
+    @classmethod
+    def _rows_with_shares(cls, extra: list[str]) -> list[str]:
+        for text in extra:
+            name, _, share = text.partition("=")
+            check_row("yolab.data.augment:AUGMENTATIONS", name)
+            if name in cls.model_fields:
+                raise PydanticCustomError("own_setting", f"Input should leave out {name}: it is data.augment.{name}")
+            if not re.fullmatch(r"0|1|0?\.\d+|[01]\.0*", share):
+                raise PydanticCustomError("share", "Input should have a probability after each name: [fog=0.1]")
+        return extra
+
+    def shares(self) -> dict[str, float]:
+        """Return the probability of each augmentation of a drawn sample, in the order in which chance decides."""
+        own = {"flip": self.flip, "vertical_flip": self.vertical_flip, "paste_in": self.paste_in}
+        return own | {name: float(share) for name, _, share in (text.partition("=") for text in self.extra)}
 
 
 class Data(Section):
@@ -96,7 +117,7 @@ class Data(Section):
 
 
 class Optimiser(Section):
-    name: Annotated[str, row_of("yolab.training.optimiser:OPTIMISERS")] = Field(
+    name: Annotated[str, AfterValidator(partial(check_row, "yolab.training.optimiser:OPTIMISERS"))] = Field(
         "sgd", description="sgd, or adamw, which wants a lower lr and warmup.bias_lr, about 0.001 and 0"
     )
     lr: Positive
@@ -186,6 +207,8 @@ class Experiment(Section):
         described = self.model_dump(exclude={"name": True, "tracking": True, "data": {"path", "also"}})
         described["compute"] = {"precision": self.compute.precision}
         described["data"]["content"] = data_digest
+        if not self.data.augment.extra:  # digests are older than it
+            del described["data"]["augment"]["extra"]
         described["recipe"]["start"] = start_digest
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -35,9 +35,7 @@ def _adamw(groups: list[dict[str, Any]], settings: experiment.Optimiser) -> torc
 
 OPTIMISERS: dict[str, Optimiser] = {
     "sgd": Optimiser("stochastic gradient descent with Nesterov momentum, that of the paper", _sgd),
-    "adamw": Optimiser(
-        "Adam with decoupled weight decay; momentum is its beta1, and beta2 is 0.999", _adamw
-    ),
+    "adamw": Optimiser("Adam with decoupled weight decay; momentum is its beta1, and beta2 is 0.999", _adamw),
 }
 
 
