@@ -21,6 +21,7 @@ from yolab.models.detector import Detector, blueprint_of
 from yolab.models.freeze import frozen_nodes
 from yolab.models.weights import DetectorSpec
 from yolab.training import autoanchor
+from yolab.training.optimiser import OPTIMISERS
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ def check_model(experiment: Experiment) -> None:
                 f"recipe.freeze: no node of {blueprint.name} is called {pattern!r}. Did you mean "
                 f"{nearest(pattern, names)}? `*` stands for any letters."
             )
+    OPTIMISERS[experiment.recipe.optimiser.name].check(experiment.recipe)
     check_size("data.image_size", experiment.data.image_size, experiment.model.name, _largest_stride(blueprint))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from yolab import experiment
+from yolab.errors import UsageError
 from yolab.experiment import Recipe
 
 _BETA2 = 0.999  # of AdamW: over how long squared gradients are averaged
@@ -15,7 +16,8 @@ _BETA2 = 0.999  # of AdamW: over how long squared gradients are averaged
 
 @dataclass(frozen=True)
 class Optimiser:
-    """A row of `OPTIMISERS`: its help, and what builds it over groups of parameters with the settings of the recipe.
+    """A row of `OPTIMISERS`: its help, what builds it over groups of parameters with the settings of the recipe, and
+    what checks beforehand that the recipe suits it, raising UsageError.
 
     Each group has `is_bias`, and `weight_decay` where the recipe wants any: elsewhere what is built must have none.
     `follow_schedule` sets `lr` and `momentum` of each group, or the first of `betas` where a group has those.
@@ -23,6 +25,7 @@ class Optimiser:
 
     help: str
     build: Callable[[list[dict[str, Any]], experiment.Optimiser], torch.optim.Optimizer]
+    check: Callable[[Recipe], None] = lambda recipe: None
 
 
 def _sgd(groups: list[dict[str, Any]], settings: experiment.Optimiser) -> torch.optim.SGD:
@@ -33,9 +36,19 @@ def _adamw(groups: list[dict[str, Any]], settings: experiment.Optimiser) -> torc
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, _BETA2), weight_decay=0.0)
 
 
+def _check_adamw(recipe: Recipe) -> None:
+    for path, momentum in (("optimiser", recipe.optimiser.momentum), ("warmup", recipe.warmup.momentum)):
+        if momentum == 1:
+            raise UsageError(
+                f"recipe.{path}.momentum can't be 1 with adamw: it is beta1, take one below 1, such as 0.9."
+            )
+
+
 OPTIMISERS: dict[str, Optimiser] = {
     "sgd": Optimiser("stochastic gradient descent with Nesterov momentum, that of the paper", _sgd),
-    "adamw": Optimiser("Adam with decoupled weight decay; momentum is its beta1, and beta2 is 0.999", _adamw),
+    "adamw": Optimiser(
+        "Adam with decoupled weight decay; momentum is its beta1, and beta2 is 0.999", _adamw, _check_adamw
+    ),
 }
 
 
