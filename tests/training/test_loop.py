@@ -44,17 +44,21 @@ def experiment(root: Path, **changes: object) -> Experiment:
     return build({}, tiny_set.experiment(root, **changes), "test")
 
 
-def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(small_set, tmp_path):
+ADAMW = {"recipe__optimiser__name": "adamw", "recipe__optimiser__lr": 0.001, "recipe__warmup__bias_lr": 0.0}
+
+
+@pytest.mark.parametrize("optimiser", [{}, ADAMW], ids=["sgd", "adamw"])
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set, tmp_path):
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
     undisturbed.mkdir(), stopped.mkdir()
-    train(experiment(small_set), Recorder(undisturbed))
+    train(experiment(small_set, **optimiser), Recorder(undisturbed))
     first = Recorder(stopped, stop_after=1)
-    train(experiment(small_set), first)
+    train(experiment(small_set, **optimiser), first)
     assert len(first.reported) == 1
     of_a_later_epoch = stopped / EVALUATION / after_epoch(9)
     of_a_later_epoch.touch()
     second = Recorder(stopped)
-    train(experiment(small_set, compute__loader_processes=1), second)
+    train(experiment(small_set, compute__loader_processes=1, **optimiser), second)
     assert len(second.reported) == 2
     for name in ("weights.safetensors", "trained.safetensors"):
         ours, theirs = (load_file(folder / "checkpoint" / name) for folder in (undisturbed, stopped))
@@ -62,11 +66,12 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(small_set, tmp_path)
     assert not of_a_later_epoch.exists()
 
 
-def test_a_run_learns(small_set, tmp_path):
+@pytest.mark.parametrize("optimiser", [{}, ADAMW | {"recipe__optimiser__lr": 0.005}], ids=["sgd", "adamw"])
+def test_a_run_learns(optimiser, small_set, tmp_path):
     changes = {"recipe__epochs": 30, "recipe__evaluate_every": 30, "data__augment__preset": "none", "recipe__batch": 4}
     short = {"recipe__warmup__bias_lr": 0.01, "recipe__loss__objectness": 64.0, "recipe__loss__classification": 4.0}
     recorder = Recorder(tmp_path)
-    metrics = train(experiment(small_set, **changes, **short, assigner__top_k=30), recorder)
+    metrics = train(experiment(small_set, **(changes | short | optimiser), assigner__top_k=30), recorder)
     losses = [reported["loss"] for reported in recorder.reported]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert metrics["ap50"] > 0.1

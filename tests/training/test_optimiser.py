@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from yolab.errors import UsageError
 from yolab.experiment import Experiment, Scale, build
 from yolab.models import zoo
 from yolab.models.blueprint import scaled
 from yolab.models.detector import Detector
 from yolab.training.ema import Ema
-from yolab.training.optimiser import make_optimiser
+from yolab.training.optimiser import OPTIMISERS, make_optimiser
 from yolab.training.schedule import follow_schedule, schedule
 
 
@@ -59,6 +60,26 @@ def test_learning_rate_warms_up_then_follows_the_cosine_to_its_last_factor(model
         follow_schedule(optimiser, recipe, plan, batch)
         rates.append(optimiser.param_groups[0]["lr"])
     assert rates == sorted(rates, reverse=True)
+
+
+def test_adamw_decays_convolution_weights_alone_and_warms_up_beta1_in_the_place_of_momentum(model):
+    recipe = recipe_of(epochs=10, batch=16, optimiser__name="adamw")
+    plan = schedule(recipe, batches_an_epoch=20)
+    optimiser = make_optimiser(model, recipe, plan.accumulate)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [pytest.approx(0.0005 * 16 / 64), 0, 0]
+    for batch, beta1 in ((0, 0.8), (plan.warmup_batches, 0.937)):
+        follow_schedule(optimiser, recipe, plan, batch)
+        assert [group["betas"] for group in optimiser.param_groups] == [(pytest.approx(beta1), 0.999)] * 3
+        assert not any("momentum" in group for group in optimiser.param_groups)
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.01, rel=0.03)
+
+
+@pytest.mark.parametrize("path", ["optimiser__momentum", "warmup__momentum"])
+def test_a_recipe_that_adamw_can_not_follow_is_refused_before_it_starts(path):
+    with pytest.raises(UsageError, match="momentum can't be 1 with adamw"):
+        OPTIMISERS["adamw"].check(recipe_of(optimiser__name="adamw", **{path: 1.0}))
+    OPTIMISERS["sgd"].check(recipe_of(**{path: 1.0}))
 
 
 def test_ema_follows_the_weights_at_once_at_first_and_slowly_later(model):

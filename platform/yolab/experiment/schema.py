@@ -87,9 +87,9 @@ class Augment(Section):
     def _rows_with_shares(cls, extra: list[str]) -> list[str]:
         for text in extra:
             name, _, share = text.partition("=")
-            check_row("yolab.data.augment:AUGMENTATIONS", name)
             if name in cls.model_fields:
                 raise PydanticCustomError("own_setting", f"Input should leave out {name}: it is data.augment.{name}")
+            check_row("yolab.data.augment:AUGMENTATIONS", name)
             if not re.fullmatch(r"0|1|0?\.\d+|[01]\.0*", share):
                 raise PydanticCustomError("share", "Input should have a probability after each name: [fog=0.1]")
         return extra
