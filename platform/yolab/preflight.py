@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from yolab.assignment import policies
-from yolab.data import combined, verify
-from yolab.data.digest import content_digest
+from yolab.data import loaded_data
+from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
 from yolab.experiment import Compute, Experiment, nearest
@@ -42,27 +42,35 @@ class Capacity:
 
 @dataclass(frozen=True)
 class CheckedExperiment:
-    """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `val_images` scored on,
-    `data_digest` of the content of both, `start_digest` that of the weights that it starts from; `skipped` faults of
-    the data by kind, left out because data.on_error is skip; `warnings` what is allowed but should be known."""
+    """An experiment that can run: its `data`, `start_digest` of the content of the weights that it starts from,
+    `warnings` of what is allowed but should be known."""
 
     experiment: Experiment
-    names: tuple[str, ...]
-    train_images: int
-    val_images: int
-    data_digest: str
+    data: LoadedData
     start_digest: str | None
-    skipped: dict[str, int]
     warnings: tuple[str, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return self.data.train.names
+
+    @property
+    def train_images(self) -> int:
+        """How many images an epoch sees."""
+        return samples_an_epoch(self.data.train, self.experiment.data.repeat_threshold)
+
+    @property
+    def val_images(self) -> int:
+        return len(self.data.val.samples)
+
+    @property
     def digest(self) -> str:
-        return self.experiment.digest(self.data_digest, self.start_digest)
+        return self.experiment.digest(self.data.digest, self.start_digest)
 
     @property
     def recipe_digest(self) -> str:
         """The digest of the experiment with any seed."""
-        return self.experiment.model_copy(update={"seed": 0}).digest(self.data_digest, self.start_digest)
+        return self.experiment.model_copy(update={"seed": 0}).digest(self.data.digest, self.start_digest)
 
 
 def clear(
@@ -76,52 +84,37 @@ def clear(
     _check_batch(experiment)
     if capacity is not None:
         _check_room(experiment, capacity)
-    data = experiment.data
-    root, splits = Path(data.path), [data.train, data.val]
-    parts = [(root, splits), *((Path(folder), [data.train]) for folder in data.also)]
-    for folder, its_splits in parts if data.on_error == "fail" else ():
-        report = verify.verify(folder, its_splits, progress)
-        if not report.ok:
-            raise UsageError(
-                f"{report.summary()}\nRepair the data, or leave out what is faulty with data.on_error=skip."
-            )
-    sets = [combined.training_set(data), combined.validation_set(data)]
-    alone = data.model_copy(update={"also": []})  # the other sets may well have other categories
-    own, scored = (combined.training_set(alone), combined.validation_set(alone)) if data.also else sets
-    if (own.names, own.category_ids) != (scored.names, scored.category_ids):
-        raise UsageError(f"The categories of {splits[0]} and {splits[1]} in {root} differ: both must list the same.")
-    if len(sets[0].samples) < experiment.recipe.batch:
-        raise UsageError(
-            f"recipe.batch is {experiment.recipe.batch}, but {splits[0]} in {root} has {len(sets[0].samples)} images: "
-            "lower recipe.batch."
-        )
-    for dataset in sets:
-        if not any(len(sample.boxes) for sample in dataset.samples):
-            raise UsageError(f"{dataset.split} in {root} has no object at all: there is nothing to learn or to score.")
-    if len(sets[0].samples) < experiment.compute.workers:
-        raise UsageError(
-            f"{splits[0]} has {len(sets[0].samples)} images for {experiment.compute.workers} workers: "
-            "lower compute.workers."
-        )
-    skipped: dict[str, int] = {}
-    for split in sets:
-        for kind, count in split.skipped.items():
-            skipped[kind] = skipped.get(kind, 0) + count
-    start_digest, warnings = _check_start(experiment, sets[0].names)
+    data = loaded_data.load(experiment.data, progress)
+    _check_images(experiment, data)
+    start_digest, warnings = _check_start(experiment, data.train.names)
     return CheckedExperiment(
         experiment,
-        sets[0].names,
-        samples_an_epoch(sets[0], data.repeat_threshold),
-        len(sets[1].samples),
-        "+".join(content_digest(folder, its_splits) for folder, its_splits in parts),
+        data,
         start_digest,
-        skipped,
         (
             *misplaced_identities(blueprint_of(experiment.model)),
             *warnings,
-            *autoanchor.warnings(DetectorSpec.of(experiment, sets[0].names), sets[0].samples, experiment),
+            *autoanchor.warnings(DetectorSpec.of(experiment, data.train.names), data.train.samples, experiment),
         ),
     )
+
+
+def _check_images(experiment: Experiment, data: LoadedData) -> None:
+    images, split = len(data.train.samples), data.train.split
+    if images < experiment.recipe.batch:
+        raise UsageError(
+            f"recipe.batch is {experiment.recipe.batch}, but {split} in {data.train.root} has {images} images: "
+            "lower recipe.batch."
+        )
+    for dataset in (data.train, data.val):
+        if not len(dataset.samples.boxes):
+            raise UsageError(
+                f"{dataset.split} in {dataset.root} has no object at all: there is nothing to learn or to score."
+            )
+    if images < experiment.compute.workers:
+        raise UsageError(
+            f"{split} has {images} images for {experiment.compute.workers} workers: lower compute.workers."
+        )
 
 
 def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | None, list[str]]:

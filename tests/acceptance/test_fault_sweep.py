@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
+from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.search.sweep_folder import Events
@@ -127,7 +128,8 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
     undisturbed = folder / "undisturbed"
     undisturbed.mkdir()
     described = yaml.safe_load((folder / "experiment.yaml").read_text())
-    train(build(described, trial["point"], "test"), StoppingReporter(undisturbed, after=trial["epoch"]))
+    experiment = build(described, trial["point"], "test")
+    train(experiment, loaded_data.load(experiment.data), StoppingReporter(undisturbed, after=trial["epoch"]))
     ours, theirs = load_file(trial["weights"]), load_file(undisturbed / "checkpoint" / "weights.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from yolab.data import augment, drawing
 from yolab.data.augment import augmented
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
 from yolab.data.drawing import GREY, LabelledImage
 from yolab.data.images import ImageFolder
 from yolab.data.loader import (
@@ -22,6 +22,7 @@ from yolab.data.loader import (
     read_image,
     training_loader,
 )
+from yolab.data.samples import Sample, Samples, Truth
 from yolab.experiment import Augment, build
 
 TINY = build({"name": "x", "recipe": {"preset": "tiny"}, "data": {"image_size": 64}}, {}, "test").data
@@ -45,7 +46,7 @@ def dataset(tmp_path_factory) -> Dataset:
         samples.append(
             Sample(ImageFolder(path.parent), path.name, number, width, height, boxes, np.array([number % 3]))
         )
-    return Dataset(folder, "train", Path(), tuple(samples), (1, 2, 3), ("a", "b", "c"), (), {})
+    return Dataset(folder, "train", Path(), Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
 
 
 def source_of(dataset: Dataset, size: int):
@@ -174,7 +175,7 @@ def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_al
     sample = Sample(
         ImageFolder(path.parent), path.name, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     )
-    source = source_of(Dataset(tmp_path, "train", Path(), (sample,), (1,), ("a",), (), {}), 320)
+    source = source_of(Dataset(tmp_path, "train", Path(), Samples.of([sample]), (1,), ("a",), Truth.of([]), {}), 320)
     asked = []
     whole = drawing.Place(0, 0, (0, 0, 320, 320))
     pixels = source.pixels

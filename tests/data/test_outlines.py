@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from yolab.data import outlines
 from yolab.data.augment import augmented, paste_in
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
 from yolab.data.drawing import GREY, LabelledImage
 from yolab.data.images import ImageFolder
 from yolab.data.loader import TrainingImages
 from yolab.data.outlines import Outlines, visible
+from yolab.data.samples import Sample, Samples, Truth
 from yolab.experiment import Augment
 
 PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset", "extra"}, 0.0))
@@ -36,7 +37,7 @@ def dataset(tmp_path_factory) -> Dataset:
         traced = outlines.read([[points.ravel().tolist()]], box)
         sides = number, width, height
         samples.append(Sample(ImageFolder(folder), f"{number}.png", *sides, box, np.array([number % 3]), traced))
-    return Dataset(folder, "train", folder, tuple(samples), (1, 2, 3), ("a", "b", "c"), (), {})
+    return Dataset(folder, "train", folder, Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
 
 
 def bright(image: np.ndarray) -> np.ndarray:
@@ -136,14 +137,14 @@ def test_pasted_objects_have_tight_boxes_and_hide_little_of_others(dataset):
 def test_an_outline_without_extent_or_outside_its_image_is_not_pasted(dataset):
     line = Outlines(np.array([[96.2, 5], [96.4, 20], [96.2, 40]], np.float32), np.array([3]), np.array([0]))
     odd = [replace(sample, outlines=line) for sample in dataset.samples]
-    source = TrainingImages(replace(dataset, samples=tuple(odd)), 96, PLAIN, 0).source
+    source = TrainingImages(replace(dataset, samples=Samples.of(odd)), 96, PLAIN, 0).source
     sample = LabelledImage(np.full((96, 96, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     for seed in range(20):
         assert len(paste_in(sample, source, np.random.default_rng(seed)).boxes) == 0
 
 
 def test_without_outlines_nothing_is_pasted(dataset):
-    bare = tuple(replace(sample, outlines=None) for sample in dataset.samples)
+    bare = Samples.of(replace(sample, outlines=None) for sample in dataset.samples)
     source = TrainingImages(replace(dataset, samples=bare), 64, PLAIN, 0).source
     sample = LabelledImage(np.full((64, 64, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     result = paste_in(sample, source, np.random.default_rng(0))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
 from yolab.data.images import ImageFolder
+from yolab.data.samples import Sample, Samples, Truth
 from yolab.evaluation.detect import ImageDetections
 
 
@@ -34,5 +35,5 @@ def scored() -> tuple[Dataset, list[ImageDetections]]:
         detections.append(
             ImageDetections(image_id, torch.from_numpy(moved[order]), scores, torch.from_numpy(classes[order]))
         )
-    dataset = Dataset(Path(), "val", Path(), tuple(samples), (3, 7, 90), ("a", "b", "c"), tuple(truth), {})
+    dataset = Dataset(Path(), "val", Path(), Samples.of(samples), (3, 7, 90), ("a", "b", "c"), Truth.of(truth), {})
     return dataset, detections

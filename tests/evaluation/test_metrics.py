@@ -10,8 +10,8 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolab.data.coco import Sample
 from yolab.data.images import ImageFolder
+from yolab.data.samples import Sample
 from yolab.evaluation import confusion, detections_file
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.metrics import score, to_coco

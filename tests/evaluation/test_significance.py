@@ -1,8 +1,11 @@
 """Intervals of AP's difference: exact where COCO is exact, and as wide as they claim."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from yolab.data.samples import Samples, Truth
 from yolab.evaluation import significance
 from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.metrics import score
@@ -37,8 +40,8 @@ def test_an_image_drawn_twice_counts_as_two_images(scored):
     ]
     copied = type(dataset)(
         **vars(dataset)
-        | {"samples": (*dataset.samples, type(dataset.samples[4])(**vars(dataset.samples[4]) | {"image_id": 1000}))}
-        | {"truth": (*dataset.truth, *copies)}
+        | {"samples": Samples.of((*dataset.samples, replace(dataset.samples[4], image_id=1000)))}
+        | {"truth": Truth.of((*dataset.truth, *copies))}
     )
     source = next(found for found in detections if found.image_id == twice)
     again = ImageDetections(1000, source.boxes, source.scores, source.classes)

@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 
 from tests import tiny_set
 from yolab.cli import benchmarks
+from yolab.data import loaded_data
 from yolab.data.batch import Targets
 from yolab.experiment import Assigner, Model, build
 from yolab.losses import detection_loss
@@ -32,7 +33,7 @@ def experiment(root: Path, **changes: object):
 
 def test_auto_is_half_precision_on_a_gpu_and_the_run_says_so(small_set, tmp_path):
     assert Precision.of("auto", GPU).name in ("bf16", "fp16")
-    metrics = train(experiment(small_set), FolderReporter(tmp_path))
+    metrics = train(experiment(small_set), loaded_data.load(experiment(small_set).data), FolderReporter(tmp_path))
     assert metrics["precision_bits"] == 16
     assert metrics["step_forward_seconds"] > 0
 
@@ -109,7 +110,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
     target = Path(folder, f"run-{size}-{rank}")
     target.mkdir()
     described = experiment(Path(root), recipe__epochs=1, recipe__batch=24)
-    metrics = train(described, FolderReporter(target), Workers(rank, size))
+    metrics = train(described, loaded_data.load(described.data), FolderReporter(target), Workers(rank, size))
     if rank == 0:
         Path(folder, f"{size}.json").write_text(json.dumps(metrics))
     if size > 1:

@@ -6,6 +6,7 @@ import torch
 
 from tests import tiny_set
 from yolab.assignment.policies import POLICIES, Policy
+from yolab.data import loaded_data
 from yolab.data.augment import AUGMENTATIONS, Augmentation
 from yolab.data.drawing import LabelledImage
 from yolab.errors import UsageError
@@ -55,7 +56,7 @@ def seen(monkeypatch):
 def test_a_run_trains_with_added_rows(seen, small_set, tmp_path):
     described = experiment(small_set, **NAMED)
     check_model(described)
-    metrics = train(described, FolderReporter(tmp_path))
+    metrics = train(described, loaded_data.load(described.data), FolderReporter(tmp_path))
     assert np.isfinite(metrics["loss"])
     assert set(seen) == {"every_second", "rmsprop", "night"}
     assert 6 <= seen.count("night") <= 18  # of 24 images, each with probability one half

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from yolab.data.coco import Sample
 from yolab.data.images import ImageFolder
+from yolab.data.samples import Sample, Samples
 from yolab.experiment import build
 from yolab.models.weights import DetectorSpec
 from yolab.training import autoanchor
 
 
-def samples(width: float, height: float) -> list[Sample]:
+def samples(width: float, height: float) -> Samples:
     """Objects of about one size, far from square, in images of 640 px."""
     random = np.random.default_rng(0)
     found = []
@@ -21,7 +21,7 @@ def samples(width: float, height: float) -> list[Sample]:
         sides = np.array([width, height]) * random.uniform(0.7, 1.4, 2)
         boxes = np.concatenate([np.zeros(2), sides]).astype(np.float32)[None]
         found.append(Sample(ImageFolder(Path()), "", number, 640, 480, boxes, np.zeros(1, np.int64)))
-    return found
+    return Samples.of(found)
 
 
 def described(**recipe: object):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests import tiny_set
+from yolab.data import loaded_data
 from yolab.experiment import Scale, build
 from yolab.models import zoo
 from yolab.models.blueprint import scaled
@@ -36,7 +37,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
         experiment = build({}, tiny_set.experiment(Path(root), **changes), "test")
         target = Path(folder, policy)
         target.mkdir(exist_ok=True)
-        metrics = train(experiment, FolderReporter(target), Workers(rank, size))
+        metrics = train(experiment, loaded_data.load(experiment.data), FolderReporter(target), Workers(rank, size))
         (target / f"metrics-{rank}.json").write_text(json.dumps(metrics))
     if size > 1:
         dist.destroy_process_group()

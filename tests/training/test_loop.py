@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import tiny_set
 from yolab.assignment import policies
+from yolab.data import loaded_data
 from yolab.data.batch import Targets
 from yolab.errors import YolabError
 from yolab.evaluation.detections_file import after_epoch
@@ -44,6 +46,10 @@ def experiment(root: Path, **changes: object) -> Experiment:
     return build({}, tiny_set.experiment(root, **changes), "test")
 
 
+def train_on(experiment: Experiment, reporter: FolderReporter, **options: Any) -> dict[str, float]:
+    return train(experiment, loaded_data.load(experiment.data), reporter, **options)
+
+
 ADAMW = {"recipe__optimiser__name": "adamw", "recipe__optimiser__lr": 0.001, "recipe__warmup__bias_lr": 0.0}
 
 
@@ -51,14 +57,14 @@ ADAMW = {"recipe__optimiser__name": "adamw", "recipe__optimiser__lr": 0.001, "re
 def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set, tmp_path):
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
     undisturbed.mkdir(), stopped.mkdir()
-    train(experiment(small_set, **optimiser), Recorder(undisturbed))
+    train_on(experiment(small_set, **optimiser), Recorder(undisturbed))
     first = Recorder(stopped, stop_after=1)
-    train(experiment(small_set, **optimiser), first)
+    train_on(experiment(small_set, **optimiser), first)
     assert len(first.reported) == 1
     of_a_later_epoch = stopped / EVALUATION / after_epoch(9)
     of_a_later_epoch.touch()
     second = Recorder(stopped)
-    train(experiment(small_set, compute__loader_processes=1, **optimiser), second)
+    train_on(experiment(small_set, compute__loader_processes=1, **optimiser), second)
     assert len(second.reported) == 2
     for name in ("weights.safetensors", "trained.safetensors"):
         ours, theirs = (load_file(folder / "checkpoint" / name) for folder in (undisturbed, stopped))
@@ -71,7 +77,7 @@ def test_a_run_learns(optimiser, small_set, tmp_path):
     changes = {"recipe__epochs": 30, "recipe__evaluate_every": 30, "data__augment__preset": "none", "recipe__batch": 4}
     short = {"recipe__warmup__bias_lr": 0.01, "recipe__loss__objectness": 64.0, "recipe__loss__classification": 4.0}
     recorder = Recorder(tmp_path)
-    metrics = train(experiment(small_set, **(changes | short | optimiser), assigner__top_k=30), recorder)
+    metrics = train_on(experiment(small_set, **(changes | short | optimiser), assigner__top_k=30), recorder)
     losses = [reported["loss"] for reported in recorder.reported]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert metrics["ap50"] > 0.1
@@ -80,7 +86,7 @@ def test_a_run_learns(optimiser, small_set, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(small_set, tmp_path):
     changes = {"recipe__optimiser__lr": 1e6, "recipe__warmup__at_most": 0.0}
     with pytest.raises(YolabError, match=r"The loss is no longer a number in epoch \d, batch \d"):
-        train(experiment(small_set, **changes), FolderReporter(tmp_path))
+        train_on(experiment(small_set, **changes), FolderReporter(tmp_path))
     with safe_open(tmp_path / "failed_batch.safetensors", framework="pt") as kept:
         assert kept.get_tensor("images").shape == (8, 3, 64, 64)
         assert kept.metadata()["epoch"] == "1"
@@ -88,7 +94,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(sm
 
 def test_frozen_nodes_keep_their_weights_and_statistics(small_set, tmp_path):
     changes = {"recipe__epochs": 1, "recipe__freeze": ["stem", "stage*"]}
-    train(experiment(small_set, **changes), FolderReporter(tmp_path))
+    train_on(experiment(small_set, **changes), FolderReporter(tmp_path))
     trained = load_file(tmp_path / "checkpoint" / "trained.safetensors")
     fresh = fresh_weights(small_set)
     changed = {name.split(".")[1] for name in trained if not torch.equal(trained[name], fresh[name])}
@@ -105,7 +111,7 @@ def fresh_weights(root: Path) -> dict[str, torch.Tensor]:
 def test_a_run_stops_when_its_scores_no_longer_rise(small_set, tmp_path):
     changes = {"recipe__epochs": 8, "recipe__patience": 2, "recipe__optimiser__lr": 1e-9}
     recorder = Recorder(tmp_path)
-    train(experiment(small_set, **changes), recorder)
+    train_on(experiment(small_set, **changes), recorder)
     assert len(recorder.reported) == 3
 
 
@@ -115,12 +121,12 @@ def test_sizes_of_batches_and_clipping_change_what_is_learned(changes, small_set
     results = []
     for name, described in (("usual", usual), ("other", other)):
         (tmp_path / name).mkdir()
-        results.append(train(experiment(small_set, **described), FolderReporter(tmp_path / name)))
+        results.append(train_on(experiment(small_set, **described), FolderReporter(tmp_path / name)))
     assert results[0]["loss"] != results[1]["loss"]
 
 
 def test_a_trace_and_where_the_time_of_a_step_goes(small_set, tmp_path):
-    metrics = train(experiment(small_set, recipe__epochs=1), FolderReporter(tmp_path), profile_steps=1)
+    metrics = train_on(experiment(small_set, recipe__epochs=1), FolderReporter(tmp_path), profile_steps=1)
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     phases = [metrics[f"step_{phase}_seconds"] for phase in ("data", "forward", "loss", "backward", "optimiser")]
     assert all(seconds > 0 for seconds in phases)
@@ -177,7 +183,7 @@ def test_a_step_never_waits_for_the_device(policy, monkeypatch):
 def test_progress_counts_every_batch(small_set, tmp_path):
     seen = []
     changes = {"recipe__epochs": 1}
-    train(experiment(small_set, **changes), FolderReporter(tmp_path), progress=lambda *step: seen.append(step))
+    train_on(experiment(small_set, **changes), FolderReporter(tmp_path), progress=lambda *step: seen.append(step))
     assert seen == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
 
 

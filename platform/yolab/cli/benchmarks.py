@@ -13,9 +13,11 @@ import torch
 from yolab.assignment import policies
 from yolab.data import coco
 from yolab.data.batch import Targets
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
 from yolab.data.images import ImageFolder
+from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import TrainingImages
+from yolab.data.samples import Sample, Samples, Truth
 from yolab.evaluation import metrics, significance
 from yolab.evaluation.detect import ImageDetections, suppress
 from yolab.evaluation.latency import seconds_an_image
@@ -232,7 +234,7 @@ def trial(trials: int) -> Rows:
     return rows
 
 
-def _learn_nothing(experiment: Experiment, reporter: Reporter) -> None:
+def _learn_nothing(experiment: Experiment, data: LoadedData, reporter: Reporter) -> None:
     for epoch in range(1, experiment.recipe.epochs + 1):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, WEIGHTS).write_bytes(b"none")
@@ -266,7 +268,7 @@ def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
         scores = torch.from_numpy(np.sort(random.random(found).astype(np.float32))[::-1].copy())
         detections.append(ImageDetections(image_id, moved, scores, torch.from_numpy(classes)))
     ids = tuple(range(1, 81))
-    return Dataset(Path(), "bench", Path(), tuple(samples), ids, _CLASSES, tuple(truth), {}), detections
+    return Dataset(Path(), "bench", Path(), Samples.of(samples), ids, _CLASSES, Truth.of(truth), {}), detections
 
 
 def _least(work: Callable[[], object], repeats: int) -> float:

@@ -50,7 +50,14 @@ def train(
                 bar.update(task, description=f"epoch {epoch}/{epochs}", completed=done, total=total)
 
             metrics = runner.run(
-                described, folder, uri, run_id, lambda *epoch: _say_epoch(epochs, *epoch), on_batch, profile
+                described,
+                checked.data,
+                folder,
+                uri,
+                run_id,
+                lambda *epoch: _say_epoch(epochs, *epoch),
+                on_batch,
+                profile,
             )
     except KeyboardInterrupt:
         mlflow_runs.finish_run(uri, run_id, "KILLED", tags={record.STATE_TAG: "interrupted"})
@@ -61,7 +68,7 @@ def train(
         raise
     weights = folder / CHECKPOINT / WEIGHTS
     mlflow_runs.log_artifact(uri, run_id, weights)
-    for path in _pictures(described, folder / EVALUATION):
+    for path in _pictures(checked.data.val, folder / EVALUATION):
         mlflow_runs.log_artifact(uri, run_id, path, EVALUATION)
     tags = {record.STATE_TAG: "finished", record.WEIGHTS_TAG: str(weights.resolve())}
     mlflow_runs.finish_run(uri, run_id, "FINISHED", metrics, tags)
@@ -74,14 +81,12 @@ def train(
         console.print(f"Weights: {weights}", soft_wrap=True)
 
 
-def _pictures(experiment: Any, evaluations: Path) -> list[Path]:
+def _pictures(dataset: Any, evaluations: Path) -> list[Path]:
     """Draw what the last evaluation of a run found."""
-    from yolab.data.combined import validation_set
     from yolab.evaluation import detections_file
     from yolab.evaluation.metrics import score
     from yolab.reports.evaluation_figures import save_report
 
-    dataset = validation_set(experiment.data)
     last = detections_file.latest(evaluations)
     if last is None:  # a run that was at its end already when it was resumed
         return []
@@ -102,7 +107,7 @@ def cleared_experiment(experiment: Any, room: Any = None) -> Any:
     with progress_bar("Checking the data") as bar:
         task = bar.add_task("", total=None)
         checked = preflight.clear(described, room, lambda done, total: bar.update(task, completed=done, total=total))
-    for fault, count in checked.skipped.items():
+    for fault, count in checked.data.skipped.items():
         console.print(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
     for warning in checked.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)

@@ -45,8 +45,9 @@ def plan(experiments: Sequence[Experiment], share: float, checked: CheckedExperi
     chosen = sorted({int(order[place]) for place in np.linspace(0, len(order) - 1, MEASURED).round().astype(int)})
     compute = checked.experiment.compute
     remote = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_calls=1)(time_steps)
+    data = ray.put(checked.data)
     measured: list[StepTiming] = [
-        ray.get(remote.remote(experiments[place])) for place in chosen
+        ray.get(remote.remote(experiments[place], data)) for place in chosen
     ]  # one by one, undisturbed
 
     by_cost = sorted(zip((gflops[place] for place in chosen), measured), key=lambda pair: pair[0])

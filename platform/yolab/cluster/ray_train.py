@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolab.cluster.connect import connected
+from yolab.data.loaded_data import LoadedData
 from yolab.experiment import Experiment
 from yolab.polling import every_second
 from yolab.tracking.journal import FILE_NAME, read_entries
@@ -66,6 +67,7 @@ class RayTrainReporter:
 
 def run(
     experiment: Experiment,
+    data: LoadedData,
     folder: Path,
     uri: str,
     run_id: str,
@@ -80,23 +82,29 @@ def run(
     """
     if experiment.compute.workers == 1:
         with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
-            train(experiment, AnnouncingReporter(reporter, on_epoch), progress=on_batch, profile_steps=profile_steps)
+            train(
+                experiment, data, AnnouncingReporter(reporter, on_epoch), progress=on_batch, profile_steps=profile_steps
+            )
     else:
+        import ray
+
         with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
-            last = fit(experiment, folder, uri, run_id, profile_steps=profile_steps)
+            last = fit(experiment, ray.put(data), folder, uri, run_id, profile_steps=profile_steps)
         shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
     return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
 
 
 def fit(
     experiment: Experiment,
+    data: Any,
     folder: Path,
     uri: str,
     run_id: str,
     callbacks: Sequence[Any] = (),
     profile_steps: int = 0,
 ) -> Path:
-    """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`.
+    """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`. `data` is the
+    reference to the LoadedData in Ray's object store.
 
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
     KeyboardInterrupt for Ctrl-C.
@@ -110,6 +118,7 @@ def fit(
         work,
         train_loop_config={
             "experiment": experiment.model_dump(),
+            "data": data,
             "folder": str(folder.resolve()),
             "uri": uri,
             "run_id": run_id,
@@ -140,6 +149,7 @@ def fit(
 
 def work(config: dict[str, Any]) -> None:
     """Be one worker of a run: what Ray Train executes in each of its processes."""
+    import ray
     from ray import train as ray_train
 
     context = ray_train.get_context()
@@ -153,7 +163,7 @@ def work(config: dict[str, Any]) -> None:
             if writes
             else nullcontext(reporter) as own
         ):
-            train(experiment, own, workers, profile_steps=config["profile"])
+            train(experiment, ray.get(config["data"]), own, workers, profile_steps=config["profile"])
 
 
 def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
 from yolab.cluster import ray_train as train_cluster
 from yolab.cluster.connect import TRIAL_RESOURCE
+from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_an_image
 from yolab.experiment import Experiment
@@ -61,7 +62,7 @@ class Sweep:
     retries: int
     with_latency: bool = False
     own_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    work: Callable[[Experiment, Reporter], object] = train
+    work: Callable[[Experiment, LoadedData, Reporter], object] = train
 
 
 class TuneReporter:
@@ -107,7 +108,9 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
-    trainable = tune.with_resources(functools.partial(_trial, sweep=sweep), _resources_of_trial(sweep))
+    # the data travels by itself: what Tune sends to each trial, and writes down, must be small
+    shared, alone = ray.put(sweep.checked.data), replace(sweep, checked=replace(sweep.checked, data=None))  # type: ignore[arg-type]
+    trainable = tune.with_resources(functools.partial(_trial, sweep=alone, data=shared), _resources_of_trial(sweep))
     events = Events(sweep.folder)
     begun = claim.last_numbered(sweep.folder, _TUNE)
     if begun and any(row["state"] not in ENDED for row in events.rows().values()):
@@ -161,17 +164,18 @@ def _replace_missing_checkpoints(path: Path) -> None:
                 shutil.copytree(first, trial / f"checkpoint_{missing:06d}")
 
 
-def _trial(config: dict[str, Any], sweep: Sweep) -> None:
+def _trial(config: dict[str, Any], sweep: Sweep, data: ray.ObjectRef) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     name = config[NAME]
     if Events(sweep.folder).has_succeeded(name):
         return
+    sweep = replace(sweep, checked=replace(sweep.checked, data=ray.get(data)))
     experiment, run_id = _open_run(sweep, name, config[POINT])
     folder = sweep.folder.resolve() / name
     if experiment.compute.workers > 1:
         from ray.tune.integration.ray_train import TuneReportCallback
 
-        train_cluster.fit(experiment, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
+        train_cluster.fit(experiment, data, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
         return
     with tempfile.TemporaryDirectory() as scratch:
         own = TuneReporter(folder, Path(scratch), run_id)
@@ -179,7 +183,7 @@ def _trial(config: dict[str, Any], sweep: Sweep) -> None:
             with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
                 if sweep.with_latency:
                     own.last["latency_ms"] = _latency_ms(experiment, sweep.checked.names)
-                sweep.work(experiment, reporter)
+                sweep.work(experiment, sweep.checked.data, reporter)
         except Exception as error:
             state = "infeasible" if _cannot_fit(error) else "failed"
             if state == "failed" and not isinstance(error, YolabError):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from yolab.data.images import ImageFolder
 from yolab.errors import UsageError
 
 # COCO's boxes overhang by fractions of a pixel (rounding), those converted from Pascal VOC by up to a whole one (it
@@ -82,15 +81,17 @@ def read_annotations(root: Path, split: str) -> dict[str, list[Any]]:
     return {name: content[name] for name in lists}
 
 
-def check_annotations(root: Path, split: str, content: dict[str, list[Any]]) -> Checked:
-    """Return what is found without decoding: all faults of the annotations, images that are missing or empty."""
+def check_annotations(split: str, content: dict[str, list[Any]], bytes_of: Callable[[str], int]) -> Checked:
+    """Return what is found without decoding: all faults of the annotations, images that are missing or empty.
+
+    `bytes_of` tells the size of an image's file by its name, or raises as `ImageFolder.size` does.
+    """
     sizes: dict[int, tuple[int, int]] = {}
     categories: set[int] = set()
     seen: set[int] = set()
-    folder = ImageFolder(root / split)
     found = [
         *_findings(split, "categories", content, lambda record: _category_fault(record, categories)),
-        *_findings(split, "images", content, lambda record: _image_fault(record, folder, sizes)),
+        *_findings(split, "images", content, lambda record: _image_fault(record, split, bytes_of, sizes)),
         *_findings(split, "annotations", content, lambda record: _annotation_fault(record, sizes, categories, seen)),
     ]
     return Checked(len(content["images"]), len(content["annotations"]), tuple(found))
@@ -131,7 +132,7 @@ def _category_fault(record: Any, categories: set[int]) -> _Fault:
     return None
 
 
-def _image_fault(record: Any, images: ImageFolder, sizes: dict[int, tuple[int, int]]) -> _Fault:
+def _image_fault(record: Any, split: str, bytes_of: Callable[[str], int], sizes: dict[int, tuple[int, int]]) -> _Fault:
     identity, name = _value(record, "id", int), _value(record, "file_name", str)
     width, height = _value(record, "width", int) or 0, _value(record, "height", int) or 0
     if identity is None or not name or not (0 < width <= SIDE_LIMIT_PX and 0 < height <= SIDE_LIMIT_PX):
@@ -143,13 +144,13 @@ def _image_fault(record: Any, images: ImageFolder, sizes: dict[int, tuple[int, i
     sizes[identity] = width, height
     # By name only: a link that leads out of the folder was put there by the owner of the data.
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return "leaves_folder", f"names a file outside the folder {images.folder.name}"
+        return "leaves_folder", f"names a file outside the folder {split}"
     try:
-        empty = images.size(name) == 0
+        empty = bytes_of(name) == 0
     except IsADirectoryError:
         return "undecodable_image", "is not a file"
     except (OSError, ValueError):
-        return "missing_image", f"has no file in the folder {images.folder.name}"
+        return "missing_image", f"has no file in the folder {split}"
     return ("undecodable_image", "is an empty file") if empty else None
 
 

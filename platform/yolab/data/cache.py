@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -14,40 +15,50 @@ from typing import Any
 SETTLED_SECONDS = 2.0
 
 
-class Remembered:
-    """One value about files and whole folders, good as long as their names, sizes and times stay the same.
+class FilesState:
+    """The names, sizes and times of files, and of all in whole folders, as they are when this is made."""
 
-    The state of the files is taken here, before the value is worked out: a change in between makes the value void.
-    `name` says which question the value answers; it must change when the way to answer it changes.
-    """
-
-    def __init__(self, name: str, paths: Iterable[Path]) -> None:
-        absolute = [os.path.abspath(path) for path in paths]
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.paths = [os.path.abspath(path) for path in paths]
+        self.sizes: dict[str, int] = {}  # of regular files, by absolute path
         state, changed_ns = hashlib.sha256(), 0
-        for path, status in _files(absolute):
+        for path, status in _files(self.paths):
             # The change time can't be set by hand, unlike the time of modification, which copying may keep.
             state.update(f"{path!r} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
             changed_ns = max(changed_ns, status.st_ctime_ns)
-        self._settled = time.time() - changed_ns / 1e9 >= SETTLED_SECONDS
-        self._state = state.hexdigest()
-        self._file = _folder() / f"{name}-{hashlib.sha256(repr(absolute).encode()).hexdigest()[:16]}.json"
+            if stat.S_ISREG(status.st_mode):
+                self.sizes[path] = status.st_size
+        self.settled = time.time() - changed_ns / 1e9 >= SETTLED_SECONDS
+        self.digest = state.hexdigest()
+
+
+class Remembered:
+    """One value about files, good as long as their state is the same.
+
+    Take the state before the value is worked out: a change in between makes the value void. `name` says which question
+    the value answers; it must change when the way to answer it changes.
+    """
+
+    def __init__(self, name: str, files: FilesState) -> None:
+        self._files = files
+        self._file = _folder() / f"{name}-{hashlib.sha256(repr(files.paths).encode()).hexdigest()[:16]}.json"
 
     def recall(self) -> Any | None:
         """Return the value that was kept for the files as they are, or None."""
         try:
             kept = json.loads(self._file.read_text())
-            return kept["value"] if kept["state"] == self._state else None
+            return kept["value"] if kept["state"] == self._files.digest else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def keep(self, value: Any) -> None:
         """Keep a value that JSON can hold. A cache that can't be written to costs time, so it is no error."""
-        if not self._settled:
+        if not self._files.settled:
             return
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._file.parent, delete=False) as written:
-                json.dump({"state": self._state, "value": value}, written)
+                json.dump({"state": self._files.digest, "value": value}, written)
             os.replace(written.name, self._file)
 
 

@@ -1,39 +1,24 @@
 """Reading a data set in COCO layout: `<root>/annotations/instances_<split>.json`, images in `<root>/<split>/`."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from yolab.data import outlines
-from yolab.data.annotations import annotations_file, check_annotations, read_annotations
+from yolab.data.annotations import Checked
+from yolab.data.columns import Texts, bounds, integers
 from yolab.data.images import ImageFolder, decode
-from yolab.data.outlines import Outlines
+from yolab.data.samples import Sample, Samples, Truth
+from yolab.data.split_files import SplitFiles
 from yolab.data.verify import check, report
 from yolab.errors import UsageError
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and its objects, those marked as crowds left out."""
-
-    images: ImageFolder
-    file_name: str
-    image_id: int
-    width: int
-    height: int
-    boxes: np.ndarray  # (objects, 4) float32, x1 y1 x2 y2 in pixels, within the image
-    classes: np.ndarray  # (objects,) int64, 0..classes-1
-    outlines: Outlines | None = None  # the polygons of those that have any, in pixels; only read to learn from
-
-    @property
-    def path(self) -> Path:
-        """Where the file is, or was before it was packed."""
-        return self.images.folder / self.file_name
+ADVICE = "Repair the data, or leave out what is faulty with data.on_error=skip."
 
 
 @dataclass(frozen=True)
@@ -44,15 +29,16 @@ class Dataset:
     root: Path
     split: str
     annotations: Path
-    samples: tuple[Sample, ...]
+    samples: Samples
     category_ids: tuple[int, ...]  # class index -> COCO id; ascending, not necessarily 1..n
     names: tuple[str, ...]
-    truth: tuple[dict[str, Any], ...]  # the sound annotations as the JSON has them, crowds too: what evaluation needs
+    truth: Truth  # the sound annotations, ascending by id
     skipped: dict[str, int]  # kind of fault -> count of what was left out; empty if on_error is "fail"
 
     def ground_truth(self) -> dict[str, Any]:
         """Return what was read as a COCO data set, for evaluation."""
-        images = [{"id": s.image_id, "width": s.width, "height": s.height} for s in self.samples]
+        sizes = zip(self.samples.image_ids.tolist(), *self.samples.sizes.T.tolist())
+        images = [{"id": image_id, "width": width, "height": height} for image_id, width, height in sizes]
         categories = [{"id": number, "name": name} for number, name in zip(self.category_ids, self.names)]
         return {"images": images, "annotations": list(self.truth), "categories": categories}
 
@@ -75,69 +61,75 @@ def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail", wit
     Raises UsageError if the data set, the split or its folder isn't there, if its JSON can't be read, if nothing is
     left, or, with "fail", if there is any fault.
     """
-    root = Path(os.path.abspath(root))  # workers change directory
-    content = read_annotations(root, split)
-    if not (root / split).is_dir():
-        raise UsageError(f"{root} has annotations of the split {split!r} but no images: put them into {root / split}.")
+    files = SplitFiles(root, split)
+    files.require()
     if on_error == "skip":
-        (checked,) = check(root, [split])
+        (checked,) = check([files])
     else:
-        checked = check_annotations(root, split, content)
+        checked = files.checked
         if checked.findings:
-            advice = "Repair the data, or leave out what is faulty with data.on_error=skip."
-            raise UsageError(f"{report(root, [checked]).summary()}\n{advice}")
+            raise UsageError(f"{report(files.root, [checked]).summary()}\n{ADVICE}")
+    return dataset_of(files, checked, with_outlines)
 
+
+def dataset_of(files: SplitFiles, checked: Checked, with_outlines: bool) -> Dataset:
+    """Return a split without what was found to be faulty. Raises UsageError if nothing is left."""
     faulty = {(finding.about, finding.place) for finding in checked.findings}
 
     def sound(about: str) -> list[dict[str, Any]]:
-        kept = (record for place, record in enumerate(content[about]) if (about, place) not in faulty)
-        return sorted(kept, key=lambda record: record["id"])
+        kept = (record for place, record in enumerate(files.content[about]) if (about, place) not in faulty)
+        return sorted(kept, key=itemgetter("id"))
 
     categories, images = sound("categories"), sound("images")
     if not categories or not images:
         lacking = "images" if categories else "categories"
-        raise UsageError(f"{annotations_file(root, split)} describes no sound {lacking}: there is nothing to work on.")
-    class_of = {category["id"]: index for index, category in enumerate(categories)}
-    objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
-    annotations = [annotation for annotation in sound("annotations") if annotation["image_id"] in objects]
-    for annotation in annotations:
-        if not annotation.get("iscrowd"):
-            objects[annotation["image_id"]].append(annotation)
-    folder = ImageFolder(root / split)
+        raise UsageError(f"{files.annotations} describes no sound {lacking}: there is nothing to work on.")
+    there = {image["id"] for image in images}
+    annotations = [annotation for annotation in sound("annotations") if annotation["image_id"] in there]
+    truth = Truth.of(annotations)
     return Dataset(
-        root=root,
-        split=split,
-        annotations=annotations_file(root, split),
-        samples=tuple(_sample(folder, image, objects[image["id"]], class_of, with_outlines) for image in images),
-        category_ids=tuple(class_of),
+        root=files.root,
+        split=files.split,
+        annotations=files.annotations,
+        samples=_samples(files.images, images, categories, annotations, truth, with_outlines),
+        category_ids=tuple(category["id"] for category in categories),
         names=tuple(category["name"] for category in categories),
-        truth=tuple(_scorable(annotation) for annotation in annotations),
+        truth=truth,
         skipped=dict(Counter(finding.kind for finding in checked.findings)),
     )
 
 
-def _scorable(annotation: dict[str, Any]) -> dict[str, Any]:
-    """Return what scoring needs of an annotation, with the box's area where the data set doesn't state one."""
-    width, height = annotation["bbox"][2:]
-    defaults = {"area": width * height, "iscrowd": 0}
-    needed = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
-    return {key: annotation.get(key, defaults.get(key)) for key in needed}
-
-
-def _sample(
+def _samples(
     folder: ImageFolder,
-    image: dict[str, Any],
-    objects: Sequence[dict[str, Any]],
-    class_of: dict[int, int],
+    images: Sequence[dict[str, Any]],
+    categories: Sequence[dict[str, Any]],
+    annotations: Sequence[dict[str, Any]],
+    truth: Truth,
     with_outlines: bool,
-) -> Sample:
-    width, height = image["width"], image["height"]
-    boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
+) -> Samples:
+    """Return images with the annotations of each, all three ascending by id."""
+    image_ids = integers([image["id"] for image in images])
+    sizes = np.array([[image["width"], image["height"]] for image in images], np.int64)
+    image_of = np.searchsorted(image_ids, truth.image_ids)
+    objects = np.flatnonzero(truth.crowds == 0)
+    objects = objects[np.argsort(image_of[objects], kind="stable")]
+    image_of = image_of[objects]
+    boxes = truth.boxes[objects]
     boxes[:, 2:] += boxes[:, :2]
-    boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
-    classes = np.array([class_of[annotation["category_id"]] for annotation in objects], np.int64)
-    polygons = outlines.read([o.get("segmentation") for o in objects], boxes) if with_outlines else None
-    return Sample(folder, image["file_name"], image["id"], width, height, boxes, classes, polygons)
+    boxes = boxes.clip(0, np.tile(sizes[image_of], 2)).astype(np.float32)
+    category_ids = integers([category["id"] for category in categories])
+    polygons = [annotations[number].get("segmentation") for number in objects.tolist()] if with_outlines else []
+    return Samples(
+        (folder,),
+        np.zeros(len(images), np.int64),
+        Texts.of(image["file_name"] for image in images),
+        image_ids,
+        sizes,
+        bounds(np.bincount(image_of, minlength=len(images))),
+        boxes,
+        np.searchsorted(category_ids, truth.category_ids[objects]).astype(np.int64),
+        outlines.read(polygons, boxes) if with_outlines else None,
+    )
 
 
 def unlabelled(paths: Iterable[Path]) -> list[Sample]:

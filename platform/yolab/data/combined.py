@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from yolab.data import coco
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
+from yolab.data.samples import Samples, Truth
 from yolab.errors import UsageError
 from yolab.experiment import Data, nearest
 
@@ -21,13 +22,13 @@ def training_set(data: Data, with_outlines: bool = False) -> Dataset:
         with_classes(coco.load(Path(folder), data.train, data.on_error, with_outlines), data.classes)
         for folder in (data.path, *data.also)
     ]
-    return _joined(sets) if len(sets) > 1 else sets[0]
+    return joined(sets)
 
 
 def validation_set(data: Data) -> Dataset:
     """Return the validation split of `data.path`, with the classes of all data sets. Raises UsageError."""
     dataset = with_classes(coco.load(Path(data.path), data.val, data.on_error), data.classes)
-    return _with_names(dataset, training_set(data).names) if data.also else dataset
+    return with_names(dataset, training_set(data).names) if data.also else dataset
 
 
 def with_classes(dataset: Dataset, changes: Sequence[str]) -> Dataset:
@@ -55,44 +56,43 @@ def with_classes(dataset: Dataset, changes: Sequence[str]) -> Dataset:
     names = tuple(sorted(names, key=lambda name: ids[name]))
     label_of = np.array([names.index(new_name[old]) if new_name[old] else -1 for old in dataset.names])
     id_of = {i: ids.get(new_name[old]) for i, old in zip(dataset.category_ids, dataset.names)}
-    truth = (a | {"category_id": id_of[a["category_id"]]} for a in dataset.truth)
     return replace(
         dataset,
-        samples=tuple(_relabelled(sample, label_of) for sample in dataset.samples),
+        samples=dataset.samples.relabelled(label_of),
         category_ids=tuple(ids[name] for name in names),
         names=names,
-        truth=tuple(annotation for annotation in truth if annotation["category_id"] is not None),
+        truth=dataset.truth.relabelled(id_of),
     )
 
 
 def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
     """Return (samples,) how often each image is seen in an epoch, 1 at least: √(threshold / share of the images that
     have its rarest class) (Gupta, Dollár, Girshick 2019, LVIS, section 5.1)."""
-    present = [np.unique(sample.classes) for sample in dataset.samples]
-    counts = np.bincount(np.concatenate([*present, []]).astype(int), minlength=len(dataset.names))
-    factor = np.maximum(1, np.sqrt(threshold * len(dataset.samples) / np.maximum(1, counts)))
-    return np.array([factor[classes].max(initial=1.0) for classes in present])
+    samples, classes = dataset.samples, len(dataset.names)
+    present = np.unique(samples.image_of_object * classes + samples.classes)  # once an image and class
+    counts = np.bincount(present % classes, minlength=classes)
+    factor = np.maximum(1, np.sqrt(threshold * len(samples) / np.maximum(1, counts)))
+    factors = np.ones(len(samples))
+    np.maximum.at(factors, present // classes, factor[present % classes])
+    return factors
 
 
-def _relabelled(sample: Sample, label_of: np.ndarray) -> Sample:
-    labels = label_of[sample.classes]
-    outlines = sample.outlines.only(labels >= 0) if sample.outlines else None
-    return replace(sample, boxes=sample.boxes[labels >= 0], classes=labels[labels >= 0], outlines=outlines)
-
-
-def _joined(sets: Sequence[Dataset]) -> Dataset:
-    """Return the samples of all sets under the classes of all, by name, in the order in which they come."""
+def joined(sets: Sequence[Dataset]) -> Dataset:
+    """Return the samples of all sets under the classes of all, by name, in the order in which they come. What a joined
+    one is scored by is left out: image ids of several sets may be the same."""
+    if len(sets) == 1:
+        return sets[0]
     names = tuple(dict.fromkeys(name for dataset in sets for name in dataset.names))
-    whole = [_with_names(dataset, names) for dataset in sets]
+    whole = [with_names(dataset, names) for dataset in sets]
     skipped = {kind: sum(d.skipped.get(kind, 0) for d in sets) for d in sets for kind in d.skipped}
-    return replace(whole[0], samples=tuple(s for d in whole for s in d.samples), truth=(), skipped=skipped)
+    return replace(whole[0], samples=Samples.joined([d.samples for d in whole]), truth=Truth.of([]), skipped=skipped)
 
 
-def _with_names(dataset: Dataset, names: Sequence[str]) -> Dataset:
+def with_names(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Return the data set with further classes, of which it has no object; its own keep their COCO ids."""
     known = dict(zip(dataset.names, dataset.category_ids))
     unused = itertools.count(max(dataset.category_ids) + 1)
     ids = tuple(known[name] if name in known else next(unused) for name in names)
     label_of = np.array([list(names).index(name) for name in dataset.names])
-    samples = tuple(_relabelled(sample, label_of) for sample in dataset.samples)
+    samples = dataset.samples.relabelled(label_of)
     return replace(dataset, samples=samples, category_ids=ids, names=tuple(names))

@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from yolab.data.annotations import annotations_file, read_annotations
-from yolab.data.cache import Remembered
-from yolab.data.images import ImageFolder
+from yolab.data.split_files import SplitFiles
 
 REMEMBERED_AS = "digest-2"  # count up when the digest covers something else
 
@@ -26,23 +24,27 @@ def content_digest(dataset_root: Path, splits: Sequence[str]) -> str:
 
     Raises UsageError if the data set or a split isn't there or its JSON can't be read.
     """
-    return hashlib.sha256("".join(_split_digest(dataset_root, split) for split in splits).encode()).hexdigest()[:32]
+    return digest_of([SplitFiles(dataset_root, split) for split in splits])
 
 
-def _split_digest(root: Path, split: str) -> str:
-    remembered = Remembered(REMEMBERED_AS, [annotations_file(root, split), root / split])
+def digest_of(splits: Sequence[SplitFiles]) -> str:
+    """Return the digest of a data set's splits, as `content_digest` does."""
+    return hashlib.sha256("".join(_split_digest(split) for split in splits).encode()).hexdigest()[:32]
+
+
+def _split_digest(split: SplitFiles) -> str:
+    remembered = split.remembered(REMEMBERED_AS)
     known = remembered.recall()
     if isinstance(known, str):
         return known
-    content = {name: sorted(records, key=_rank) for name, records in read_annotations(root, split).items()}
+    content = {name: sorted(records, key=_rank) for name, records in split.content.items()}
     objects: dict[str, list[Any]] = {}
     for annotation in content["annotations"]:
         objects.setdefault(str(_field(annotation, "image_id")), []).append(_object(annotation))
 
     whole = hashlib.sha256(_canonical([[_field(c, "id"), _field(c, "name")] for c in content["categories"]]))
-    folder = ImageFolder(root / split)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = pool.map(lambda image: _file_digest(folder, str(_field(image, "file_name"))), content["images"])
+        files = pool.map(lambda image: _file_digest(split, str(_field(image, "file_name"))), content["images"])
         for image, file in zip(content["images"], files):
             size = [_field(image, "width"), _field(image, "height")]
             whole.update(_canonical([file, size, objects.pop(str(_field(image, "id")), [])]))
@@ -86,8 +88,11 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _file_digest(folder: ImageFolder, name: str) -> str:
+def _file_digest(split: SplitFiles, name: str) -> str:
+    known = split.file_digests.get(name)
+    if known is not None:
+        return known
     try:
-        return hashlib.sha256(folder.read(name).data).hexdigest()
+        return hashlib.sha256(split.images.read(name).data).hexdigest()
     except (OSError, ValueError):
         return "missing"

@@ -15,10 +15,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from yolab.data.augment import augmented
 from yolab.data.batch import collate, to_batch
-from yolab.data.coco import Dataset, Sample
+from yolab.data.coco import Dataset
 from yolab.data.combined import repeat_factors
 from yolab.data.drawing import LabelledImage, Labels, pad_to
 from yolab.data.images import decode
+from yolab.data.samples import Sample
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Data
 from yolab.memory import keep_freed_memory

@@ -1,5 +1,6 @@
 """The polygons around objects: boxes that stay tight when an image is turned or an object cut off, and cut-outs."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +21,14 @@ class Outlines:
 
     def only(self, kept: np.ndarray) -> "Outlines | None":
         """Return the outlines of the objects where `kept` (objects,) is true, those renumbered."""
-        polygons = kept[self.owners]
-        number = np.cumsum(kept) - 1
+        left = self.without(~kept)
+        return replace(left, owners=(np.cumsum(kept) - 1)[left.owners]) if left is not None else None
+
+    def without(self, dropped: np.ndarray) -> "Outlines | None":
+        """Return the outlines of the objects where `dropped` (objects,) is false, under the numbers that they have."""
+        polygons = ~dropped[self.owners]
         points = self.points[np.repeat(polygons, self.lengths)]
-        return Outlines(points, self.lengths[polygons], number[self.owners[polygons]]) if polygons.any() else None
+        return Outlines(points, self.lengths[polygons], self.owners[polygons]) if polygons.any() else None
 
     def of(self, owner: int) -> list[np.ndarray]:
         """Return the polygons of one object, each (points, 2)."""
@@ -31,27 +36,78 @@ class Outlines:
         return [part for part, of in zip(parts, self.owners) if of == owner]
 
 
+def joined(parts: Sequence[Outlines | None], first_objects: np.ndarray) -> Outlines | None:
+    """Return the outlines of several groups of objects as those of one, the objects of each group numbered from the
+    place in `first_objects`; None if there is none."""
+    there = [(part, first) for part, first in zip(parts, first_objects) if part is not None]
+    if not there:
+        return None
+    return Outlines(
+        np.concatenate([part.points for part, _ in there]),
+        np.concatenate([part.lengths for part, _ in there]),
+        np.concatenate([part.owners + first for part, first in there]),
+    )
+
+
 def read(segmentations: Sequence[Any], boxes: np.ndarray) -> Outlines | None:
     """Return COCO's polygons, lists of x y x y …, of objects with `boxes` (objects, 4), x1 y1 x2 y2; None if none has
     any. Masks in another encoding, and polygons that are not those of the box, are left out: the box is right."""
-    points, lengths, owners = [], [], []
-    for owner, (segmentation, box) in enumerate(zip(segmentations, boxes)):
+    found = _all_at_once(segmentations)
+    if found is None:
+        found = _one_by_one(segmentations)
+    points, lengths, owners = found
+    if not len(lengths):
+        return None
+    objects, firsts = np.unique(owners, return_index=True)
+    first_points = (np.cumsum(lengths) - lengths)[firsts]
+    low, high = (bound.reduceat(points, first_points) for bound in (np.minimum, np.maximum))
+    strange = np.zeros(len(boxes), bool)
+    strange[objects] = ~_fits(np.concatenate([low, high], 1), boxes[objects])
+    return Outlines(points, lengths, owners).without(strange)
+
+
+_Polygons = tuple[np.ndarray, np.ndarray, np.ndarray]  # points, lengths and owners, as Outlines has them
+
+
+def _all_at_once(segmentations: Sequence[Any]) -> _Polygons | None:
+    """Return the polygons of three points and more; None if one is no plain list of numbers."""
+    polygons, owners = [], []
+    for owner, segmentation in enumerate(segmentations):
+        if type(segmentation) is not list or not all(type(polygon) is list for polygon in segmentation):
+            continue
+        for polygon in segmentation:
+            if len(polygon) >= 6 and not len(polygon) % 2:
+                polygons.append(polygon)
+                owners.append(owner)
+            elif len(polygon) % 2 or not {int, float}.issuperset(map(type, polygon)):
+                return None
+    try:
+        points = np.array(list(itertools.chain.from_iterable(polygons)), np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if points.ndim != 1:
+        return None
+    return points.reshape(-1, 2), np.array(list(map(len, polygons)), np.int64) // 2, np.array(owners, np.int64)
+
+
+def _one_by_one(segmentations: Sequence[Any]) -> _Polygons:
+    points, lengths, owners = [np.zeros((0, 2), np.float32)], [], []
+    for owner, segmentation in enumerate(segmentations):
         try:
             polygons = [np.array(polygon, np.float32).reshape(-1, 2) for polygon in segmentation or []]
         except (TypeError, ValueError, OverflowError):
             continue
         polygons = [polygon for polygon in polygons if len(polygon) >= 3]
-        if polygons and _fits(np.concatenate(polygons), box):
-            points += polygons
-            lengths += [len(polygon) for polygon in polygons]
-            owners += [owner] * len(polygons)
-    return Outlines(np.concatenate(points), np.array(lengths), np.array(owners)) if points else None
+        points += polygons
+        lengths += [len(polygon) for polygon in polygons]
+        owners += [owner] * len(polygons)
+    return np.concatenate(points), np.array(lengths, np.int64), np.array(owners, np.int64)
 
 
-def _fits(points: np.ndarray, box: np.ndarray) -> bool:
-    """Return whether points reach as far as a box does, to 2 px or a twentieth of its sides."""
-    off = np.abs(np.concatenate([points.min(0), points.max(0)]) - box)
-    return bool((off <= np.maximum(2, 0.05 * np.tile(box[2:] - box[:2], 2))).all())
+def _fits(reach: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return (objects,) whether outlines reach as far as the boxes do, to 2 px or a twentieth of their sides."""
+    off = np.abs(reach - boxes)
+    return np.asarray((off <= np.maximum(2, 0.05 * np.tile(boxes[:, 2:] - boxes[:, :2], 2))).all(1))
 
 
 def visible(outlines: Outlines, objects: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

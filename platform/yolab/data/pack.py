@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow
 
-from yolab.data.annotations import annotations_file, check_annotations, read_annotations, split_names
+from yolab.data.annotations import annotations_file, split_names
 from yolab.data.images import ImageFolder
 from yolab.data.new_folder import new_folder
+from yolab.data.split_files import SplitFiles
 from yolab.data.verify import report
 from yolab.errors import UsageError
 
@@ -57,13 +58,12 @@ def pack(
 
 def _named(root: Path, split: str) -> list[str]:
     """Return the files of a split in the order of their images' ids."""
-    content = read_annotations(root, split)
-    checked = check_annotations(root, split, content)
-    faults = [finding for finding in checked.findings if finding.about == "images"]
+    files = SplitFiles(root, split)
+    faults = [finding for finding in files.checked.findings if finding.about == "images"]
     if faults:
-        told = report(root, [replace(checked, findings=tuple(faults))])
+        told = report(root, [replace(files.checked, findings=tuple(faults))])
         raise UsageError(f"{told.summary()}\nRepair the data, or take these images out of it, before it is packed.")
-    return [image["file_name"] for image in sorted(content["images"], key=lambda image: image["id"])]
+    return [image["file_name"] for image in sorted(files.content["images"], key=lambda image: image["id"])]
 
 
 def write_shards(images: Iterable[tuple[str, bytes]], folder: Path, shard_bytes: int = SHARD_BYTES) -> int:

@@ -3,23 +3,18 @@
 To the kinds of fault of `annotations` decoding adds undecodable_image and image_size.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yolab.data.annotations import (
-    Checked,
-    Finding,
-    annotations_file,
-    check_annotations,
-    read_annotations,
-    split_names,
-)
+from yolab.data.annotations import Checked, Finding, split_names
 from yolab.data.cache import Remembered
-from yolab.data.images import ImageFolder, decode
+from yolab.data.images import decode
+from yolab.data.split_files import SplitFiles
 
 CASES = 5
 REMEMBERED_AS = "verify-1"  # count up when the checks change
@@ -67,7 +62,8 @@ def verify(
     `progress` is called with (done, total) images. The result is remembered until a file changes.
     Raises UsageError if there is no such data set or split, or its JSON can't be read.
     """
-    return report(root, check(root, splits or split_names(root), progress))
+    names = dict.fromkeys(splits or split_names(root))  # one that serves for training and validation is checked once
+    return report(root, check([SplitFiles(root, name) for name in names], progress))
 
 
 def report(root: Path, checked: Iterable[Checked]) -> Report:
@@ -81,55 +77,53 @@ def report(root: Path, checked: Iterable[Checked]) -> Report:
     return Report(root, sum(split.images for split in checked), sum(split.annotations for split in checked), faults)
 
 
-def check(root: Path, splits: Sequence[str], progress: Callable[[int, int], None] | None = None) -> tuple[Checked, ...]:
+def check(splits: Sequence[SplitFiles], progress: Callable[[int, int], None] | None = None) -> tuple[Checked, ...]:
     """Return all findings of each split, remembered ones where its files have not changed."""
-    splits = list(dict.fromkeys(splits))  # one that serves for training and for validation is checked once
-    remembered = {split: Remembered(REMEMBERED_AS, [annotations_file(root, split), root / split]) for split in splits}
-    results: dict[str, Checked] = {}
-    fresh: dict[str, tuple[Checked, list[_Image]]] = {}
-    for split in splits:
-        known = remembered[split].recall()
-        if known is None:
-            content = read_annotations(root, split)
-            found = check_annotations(root, split, content)
-            fresh[split] = found, _images_to_decode(root, split, content, found)
-        else:
-            results[split] = Checked(
-                known["images"], known["annotations"], tuple(Finding(*finding) for finding in known["findings"])
-            )
-    total, done = sum(len(images) for _, images in fresh.values()), 0
+    remembered = [split.remembered(REMEMBERED_AS) for split in splits]
+    results = [_recalled(each) for each in remembered]
+    to_decode = [[] if known else _images_to_decode(split) for split, known in zip(splits, results)]
+    total, done = sum(map(len, to_decode)), 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for split, (found, images) in fresh.items():
-            findings = list(found.findings)
+        for number, (split, images) in enumerate(zip(splits, to_decode)):
+            if results[number] is not None:
+                continue
+            findings = list(split.checked.findings)
             for finding in pool.map(_decode, images):
                 findings += [finding] if finding else []
                 done += 1
                 if progress:
                     progress(done, total)
-            results[split] = Checked(found.images, found.annotations, tuple(findings))
-            remembered[split].keep(asdict(results[split]))
-    return tuple(results[split] for split in splits)
+            results[number] = found = replace(split.checked, findings=tuple(findings))
+            remembered[number].keep(asdict(found))
+    return tuple(result for result in results if result is not None)
+
+
+def _recalled(remembered: Remembered) -> Checked | None:
+    known = remembered.recall()
+    if known is None:
+        return None
+    return Checked(known["images"], known["annotations"], tuple(Finding(*finding) for finding in known["findings"]))
 
 
 class _Image(NamedTuple):
-    split: str
+    files: SplitFiles
     place: int
-    folder: ImageFolder
     described: dict[str, Any]
 
 
-def _images_to_decode(root: Path, split: str, content: dict[str, list[Any]], found: Checked) -> list[_Image]:
-    faulty = {finding.place for finding in found.findings if finding.about == "images"}
-    folder = ImageFolder(root / split)
-    return [_Image(split, i, folder, image) for i, image in enumerate(content["images"]) if i not in faulty]
+def _images_to_decode(split: SplitFiles) -> list[_Image]:
+    faulty = {finding.place for finding in split.checked.findings if finding.about == "images"}
+    return [_Image(split, i, image) for i, image in enumerate(split.content["images"]) if i not in faulty]
 
 
 def _decode(image: _Image) -> Finding | None:
-    called = f"{image.split}: image {image.described['id']} ({image.described['file_name']!r})"
+    name = image.described["file_name"]
+    called = f"{image.files.split}: image {image.described['id']} ({name!r})"
     try:
-        encoded = image.folder.read(image.described["file_name"])
+        encoded = image.files.images.read(name)
     except OSError as error:
         return Finding("images", image.place, "undecodable_image", f"{called} can't be read: {error.strerror}")
+    image.files.file_digests[name] = hashlib.sha256(encoded.data).hexdigest()  # while its bytes are at hand
     # Before decoding: OpenCV may fill up what is missing with grey and only print a warning.
     if breaks_off(encoded.tobytes()):
         return Finding("images", image.place, "undecodable_image", f"{called} breaks off before its end")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from yolab.data.coco import Sample
+from yolab.data.samples import Sample
 from yolab.evaluation.detect import ImageDetections
 
 CONFIDENCE = 0.25
@@ -71,7 +71,7 @@ def _matched(
     for sample in samples:
         found = confident(by_image[sample.image_id])
         labels = found.classes.numpy()
-        overlap = box_iou(torch.from_numpy(sample.boxes), found.boxes.float()).numpy()
+        overlap = box_iou(torch.tensor(sample.boxes), found.boxes.float()).numpy()
         there, seen = set(range(len(sample.boxes))), set(range(len(labels)))
         pairs = []
         for place in np.argsort(-overlap, axis=None, kind="stable"):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_convert
 
-from yolab.data.coco import Sample
 from yolab.data.loader import EvaluationBatch, evaluation_loader
+from yolab.data.samples import Sample
 from yolab.models.blueprint import check_size
 from yolab.models.detector import Detector
 from yolab.models.onnx_file import OnnxDetector

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from yolab.data.coco import Sample
 from yolab.data.loader import decoded
+from yolab.data.samples import Sample
 from yolab.evaluation.detect import ImageDetections
 
 _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay legible

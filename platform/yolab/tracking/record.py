@@ -48,12 +48,12 @@ def tags_of(checked: "CheckedExperiment", kind: str) -> dict[str, str]:
     version = data_version(Path(checked.experiment.data.path))
     tags = {
         KIND_TAG: kind,
-        "yolab.data_digest": checked.data_digest,
+        "yolab.data_digest": checked.data.digest,
         "yolab.data_version": version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
         **mlflow_runs.git_state(Path.cwd()),
     }
-    return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in checked.skipped.items()}
+    return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in checked.data.skipped.items()}
 
 
 def open_recorded(

@@ -1,6 +1,5 @@
 """Anchors that fit the data: whether a model's own do, and better ones where they don't (autoanchor)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from yolab.data.coco import Sample
+from yolab.data.samples import Samples
 from yolab.experiment import Experiment
 from yolab.models.blueprint import Anchors
 from yolab.models.weights import DetectorSpec
@@ -18,7 +17,7 @@ _MOST_BOXES = 20_000  # of a large set this many, evenly taken, stand for all
 _GENERATIONS = 500
 
 
-def with_fitting_anchors(about: DetectorSpec, samples: Sequence[Sample], experiment: Experiment) -> DetectorSpec:
+def with_fitting_anchors(about: DetectorSpec, samples: Samples, experiment: Experiment) -> DetectorSpec:
     """Return the description with anchors that fit the data, where the model's own don't and others do better."""
     boxes = _sides(samples, experiment.data.image_size)
     own, threshold = about.blueprint().anchors, experiment.assigner.anchor_threshold
@@ -29,7 +28,7 @@ def with_fitting_anchors(about: DetectorSpec, samples: Sequence[Sample], experim
     return replace(about, anchors=better) if recall(boxes, better, threshold) > reached else about
 
 
-def warnings(about: DetectorSpec, samples: Sequence[Sample], experiment: Experiment) -> list[str]:
+def warnings(about: DetectorSpec, samples: Samples, experiment: Experiment) -> list[str]:
     """Return what should be known of the anchors of a run, if there is anything."""
     boxes, threshold = _sides(samples, experiment.data.image_size), experiment.assigner.anchor_threshold
     own = recall(boxes, about.blueprint().anchors, threshold)
@@ -43,10 +42,10 @@ def warnings(about: DetectorSpec, samples: Sequence[Sample], experiment: Experim
     return [f"{told}; the run takes others, fitted to the data, which can reach {reached:.1%}."]
 
 
-def _sides(samples: Sequence[Sample], image_size: int) -> Tensor:
+def _sides(samples: Samples, image_size: int) -> Tensor:
     """Return width and height (objects, 2), in pixels, of the objects of images whose long side is `image_size`."""
-    scaled = [(s.boxes[:, 2:] - s.boxes[:, :2]) * (image_size / max(s.width, s.height)) for s in samples]
-    boxes = torch.from_numpy(np.concatenate(scaled)).double()
+    scale = (image_size / samples.sizes.max(1)).astype(np.float32)[samples.image_of_object]
+    boxes = torch.from_numpy((samples.boxes[:, 2:] - samples.boxes[:, :2]) * scale[:, None]).double()
     boxes = boxes[(boxes >= 2).all(1)]
     return boxes[:: max(1, len(boxes) // _MOST_BOXES)]
 

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from yolab.data import coco, combined
+from yolab.data import coco
 from yolab.data.batch import Targets, collate
+from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import EpochBatches, training_loader
 from yolab.errors import YolabError
 from yolab.evaluation import detections_file
@@ -49,6 +50,7 @@ _LOOK_EVERY = 50  # batches; to look at the loss is to wait for the device
 
 def train(
     experiment: Experiment,
+    data: LoadedData,
     reporter: Reporter,
     workers: Workers = Workers(),  # noqa: B008  # frozen
     progress: Progress = lambda epoch, done, total: None,
@@ -57,18 +59,17 @@ def train(
     """Train a detector and return the metrics of its last epoch, which are those of the EMA.
 
     Goes on from the reporter's last checkpoint if there is one. So many steps of the first epoch are traced, after
-    two to warm up. Raises UsageError for data that can't be used, YolabError if the loss stops being a number.
+    two to warm up. Raises YolabError if the loss stops being a number.
     """
     recipe, device = experiment.recipe, choose_device(workers.rank)
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
-    train_set = combined.training_set(experiment.data, with_outlines=True)
-    val_set = combined.validation_set(experiment.data)
-    about = autoanchor.with_fitting_anchors(DetectorSpec.of(experiment, train_set.names), train_set.samples, experiment)
+    about = DetectorSpec.of(experiment, data.train.names)
+    about = autoanchor.with_fitting_anchors(about, data.train.samples, experiment)
 
     batches, sampler = training_loader(
-        train_set,
+        data.train,
         experiment.data,
         recipe.epochs,
         recipe.batch,
@@ -111,7 +112,7 @@ def train(
             # the checkpoint is written while the EMA, which it holds a copy of, is scored
             written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None
             if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
-                metrics |= evaluate(state.ema.model, val_set, experiment, workers, reporter, epoch)
+                metrics |= evaluate(state.ema.model, data.val, experiment, workers, reporter, epoch)
                 state.scores.append(0.1 * metrics["ap50"] + 0.9 * metrics["ap"])
             if written:
                 written.result()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from yolab.data.combined import validation_set
+from yolab.data.loaded_data import LoadedData
 from yolab.evaluation.detect import detect
 from yolab.experiment import Experiment
 from yolab.models.device import choose_device
@@ -52,7 +52,7 @@ class _NowhereReporter:
         return path
 
 
-def time_steps(experiment: Experiment) -> StepTiming:
+def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
     """Take a few steps of one worker of a run, and evaluate a few images, in this process; leave nothing."""
     times: list[float] = []
 
@@ -66,13 +66,13 @@ def time_steps(experiment: Experiment) -> StepTiming:
     recipe = experiment.recipe.model_copy(update={"batch": max(1, experiment.recipe.batch // compute.workers)})
     experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
     with contextlib.suppress(_EnoughError):
-        train(experiment, _NowhereReporter(), progress=count)
+        train(experiment, data, _NowhereReporter(), progress=count)
     taken = times[_WARM_UP:] if len(times) > _WARM_UP + 1 else times
     step_seconds = (taken[-1] - taken[0]) / max(1, len(taken) - 1)
 
-    dataset, device = validation_set(experiment.data), choose_device()
-    model = DetectorSpec.of(experiment, dataset.names).build().to(device)
-    samples = dataset.samples[:_IMAGES]
+    device = choose_device()
+    model = DetectorSpec.of(experiment, data.val.names).build().to(device)
+    samples = data.val.samples[:_IMAGES]
     started = time.perf_counter()
     detect(model, samples, experiment.data.image_size, recipe.batch)
     image_seconds = (time.perf_counter() - started) / len(samples)
