@@ -1,6 +1,7 @@
 """A whole run of the loop, small: it learns, it resumes to the bit, it stops when asked and when the loss breaks."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests import tiny_set
 from yolab.assignment import policies
 from yolab.data import loaded_data
 from yolab.data.batch import Targets
+from yolab.data.samples import Samples
 from yolab.errors import YolabError
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import Assigner, Experiment, Model, Scale, build
@@ -197,3 +199,21 @@ def test_a_kill_between_the_renames_of_a_checkpoint_loses_nothing(tmp_path):
     restored = FolderReporter(tmp_path).restore()
     assert restored is not None
     assert (restored / "state").read_text() == "epoch 1"
+
+
+def test_a_run_reads_no_annotations_and_writes_into_no_array_of_its_data(small_set, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(small_set, root)
+    described = experiment(root, recipe__epochs=1, data__augment__preset="p5", data__augment__paste_in=0.5)
+    data = loaded_data.load(described.data)
+    shutil.rmtree(root / "annotations")
+    before = pickle.dumps(data)
+    (tmp_path / "run").mkdir()
+    train(described, data, FolderReporter(tmp_path / "run"))
+    assert not data.train.samples.boxes.flags.writeable
+    assert_unchanged(pickle.loads(before).train.samples, data.train.samples)
+
+
+def assert_unchanged(before: Samples, after: Samples) -> None:
+    for name in ("image_ids", "sizes", "bounds", "boxes", "classes"):
+        assert (getattr(before, name) == getattr(after, name)).all()

@@ -103,6 +103,8 @@ def experiments_of(
     table: "Table", budget: "Budget", overrides: Sequence[str], data: Path | None, rows: Sequence[str], seeds: int
 ) -> dict[tuple[str, int], "Experiment"]:
     """Return what a table runs, by row and seed, its models checked. Raises UsageError."""
+    from yolab.data.loaded_data import DEPENDS_ON
+    from yolab.errors import UsageError
     from yolab.experiment import changes_of, with_absolute_paths
     from yolab.preflight import check_model
     from yolab.search.ablation_table import experiment_of
@@ -113,6 +115,11 @@ def experiments_of(
         for seed in range(seeds):
             found[row.name, seed] = with_absolute_paths(experiment_of(row, budget, changes, seed))
         check_model(found[row.name, 0])
+    first = next(iter(found.values())).data
+    for (row_name, _), experiment in found.items():
+        for name in DEPENDS_ON:
+            if getattr(experiment.data, name) != getattr(first, name):
+                raise UsageError(f"The row {row_name!r} can't have a data.{name} of its own: all rows share the data.")
     return found
 
 

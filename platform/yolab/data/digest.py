@@ -1,5 +1,6 @@
 """The identity of a data set by its content: equal digests are equal images with equal annotations."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -9,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from yolab.data.images import ImageFolder
 from yolab.data.split_files import SplitFiles
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 REMEMBERED_AS = "digest-2"  # count up when the digest covers something else
 
 
@@ -43,11 +46,13 @@ def _split_digest(split: SplitFiles) -> str:
         objects.setdefault(str(_field(annotation, "image_id")), []).append(_object(annotation))
 
     whole = hashlib.sha256(_canonical([[_field(c, "id"), _field(c, "name")] for c in content["categories"]]))
+    names = [str(_field(image, "file_name")) for image in content["images"]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = pool.map(lambda image: _file_digest(split, str(_field(image, "file_name"))), content["images"])
-        for image, file in zip(content["images"], files):
-            size = [_field(image, "width"), _field(image, "height")]
-            whole.update(_canonical([file, size, objects.pop(str(_field(image, "id")), [])]))
+        unread = [name for name in names if name not in split.file_digests]
+        known = split.file_digests | dict(zip(unread, pool.map(lambda name: _file_digest(split.images, name), unread)))
+    for image, name in zip(content["images"], names):
+        size = [_field(image, "width"), _field(image, "height")]
+        whole.update(_canonical([known[name], size, objects.pop(str(_field(image, "id")), [])]))
     whole.update(_canonical(sorted(objects.items())))  # objects of no image: a fault, but of this content
     remembered.keep(whole.hexdigest())
     return whole.hexdigest()
@@ -56,14 +61,21 @@ def _split_digest(split: SplitFiles) -> str:
 def _object(annotation: Any) -> list[Any]:
     box, area = _field(annotation, "bbox"), _field(annotation, "area")
     if isinstance(box, list):
-        box = [_number(side) for side in box]
+        box = _numbers(box)
     if area is None and isinstance(box, list) and len(box) == 4 and all(isinstance(side, float) for side in box):
         area = box[2] * box[3]
     described = [_field(annotation, "category_id"), box, _number(area), int(bool(_field(annotation, "iscrowd")))]
     polygons = _field(annotation, "segmentation")
     if polygons and isinstance(polygons, list):
-        described.append([[_number(side) for side in p] if isinstance(p, list) else p for p in polygons])
+        described.append([_numbers(p) if isinstance(p, list) else p for p in polygons])
     return described
+
+
+def _numbers(values: list[Any]) -> list[Any]:
+    if {int, float}.issuperset(map(type, values)):
+        with contextlib.suppress(OverflowError):
+            return list(map(float, values))
+    return [_number(value) for value in values]
 
 
 def _number(value: Any) -> Any:
@@ -85,14 +97,11 @@ def _rank(record: Any) -> tuple[float, str]:
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
-def _file_digest(split: SplitFiles, name: str) -> str:
-    known = split.file_digests.get(name)
-    if known is not None:
-        return known
+def _file_digest(images: ImageFolder, name: str) -> str:
     try:
-        return hashlib.sha256(split.images.read(name).data).hexdigest()
+        return hashlib.sha256(images.read(name).data).hexdigest()
     except (OSError, ValueError):
         return "missing"

@@ -52,7 +52,8 @@ class ImageFolder:
         if self._packed is not None:
             content, begin, end = self._place(name)
             return content[begin:end]
-        return np.fromfile(self.folder / name, np.uint8)
+        with open(os.path.join(self.folder, name), "rb", buffering=0) as file:
+            return np.frombuffer(file.read(), np.uint8)
 
     def _place(self, name: str) -> tuple[np.ndarray, int, int]:
         assert self._packed is not None

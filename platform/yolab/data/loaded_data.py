@@ -12,6 +12,9 @@ from yolab.data.split_files import SplitFiles
 from yolab.data.verify import check, report
 from yolab.errors import UsageError
 from yolab.experiment import Data
+from yolab.memory import without_garbage_collection
+
+DEPENDS_ON = ("path", "also", "classes", "train", "val", "on_error")  # of an experiment's `data`
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class LoadedData:
         return dict(Counter(self.train.skipped) + Counter(self.val.skipped))
 
 
+@without_garbage_collection()
 def load(data: Data, progress: Callable[[int, int], None] | None = None) -> LoadedData:
     """Check, digest and load the splits, each from one reading of its JSON; images are decoded and hashed unless that
     is remembered. `progress` is called with (done, total) images that are decoded.

@@ -17,6 +17,7 @@ from yolab.data.images import decode
 from yolab.data.split_files import SplitFiles
 
 CASES = 5
+_AT_ONCE = 32  # images that a thread decodes before it says so: each hand-over costs as much as a small one
 REMEMBERED_AS = "verify-1"  # count up when the checks change
 
 
@@ -88,11 +89,13 @@ def check(splits: Sequence[SplitFiles], progress: Callable[[int, int], None] | N
             if results[number] is not None:
                 continue
             findings = list(split.checked.findings)
-            for finding in pool.map(_decode, images):
-                findings += [finding] if finding else []
-                done += 1
-                if progress:
-                    progress(done, total)
+            groups = [images[first : first + _AT_ONCE] for first in range(0, len(images), _AT_ONCE)]
+            for faults in pool.map(_decode_all, groups):
+                for finding in faults:
+                    findings += [finding] if finding else []
+                    done += 1
+                    if progress:
+                        progress(done, total)
             results[number] = found = replace(split.checked, findings=tuple(findings))
             remembered[number].keep(asdict(found))
     return tuple(result for result in results if result is not None)
@@ -114,6 +117,10 @@ class _Image(NamedTuple):
 def _images_to_decode(split: SplitFiles) -> list[_Image]:
     faulty = {finding.place for finding in split.checked.findings if finding.about == "images"}
     return [_Image(split, i, image) for i, image in enumerate(split.content["images"]) if i not in faulty]
+
+
+def _decode_all(images: Sequence[_Image]) -> list[Finding | None]:
+    return [_decode(image) for image in images]
 
 
 def _decode(image: _Image) -> Finding | None:
