@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,35 +43,32 @@ class Capacity:
 
 @dataclass(frozen=True)
 class CheckedExperiment:
-    """An experiment that can run: its `data`, `start_digest` of the content of the weights that it starts from,
-    `warnings` of what is allowed but should be known."""
+    """An experiment that can run: `names` of the classes, `train_images` seen in an epoch, `val_images` scored on,
+    `data_digest` of the content of both, `start_digest` that of the weights that it starts from; `warnings` of what is
+    allowed but should be known.
+
+    It is pickled without its `data`: what Ray writes down of a sweep must be small, and trials share one copy."""
 
     experiment: Experiment
     data: LoadedData
+    names: tuple[str, ...]
+    train_images: int
+    val_images: int
+    data_digest: str
     start_digest: str | None
     warnings: tuple[str, ...]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.data.train.names
-
-    @property
-    def train_images(self) -> int:
-        """How many images an epoch sees."""
-        return samples_an_epoch(self.data.train, self.experiment.data.repeat_threshold)
-
-    @property
-    def val_images(self) -> int:
-        return len(self.data.val.samples)
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"data": None}
 
     @property
     def digest(self) -> str:
-        return self.experiment.digest(self.data.digest, self.start_digest)
+        return self.experiment.digest(self.data_digest, self.start_digest)
 
     @property
     def recipe_digest(self) -> str:
         """The digest of the experiment with any seed."""
-        return self.experiment.model_copy(update={"seed": 0}).digest(self.data.digest, self.start_digest)
+        return self.experiment.model_copy(update={"seed": 0}).digest(self.data_digest, self.start_digest)
 
 
 def clear(
@@ -90,6 +88,10 @@ def clear(
     return CheckedExperiment(
         experiment,
         data,
+        data.train.names,
+        samples_an_epoch(data.train, experiment.data.repeat_threshold),
+        len(data.val.samples),
+        data.digest,
         start_digest,
         (
             *misplaced_identities(blueprint_of(experiment.model)),

@@ -108,9 +108,8 @@ def run(sweep: Sweep, capacity: Capacity) -> None:
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
-    # the data travels by itself: what Tune sends to each trial, and writes down, must be small
-    shared, alone = ray.put(sweep.checked.data), replace(sweep, checked=replace(sweep.checked, data=None))  # type: ignore[arg-type]
-    trainable = tune.with_resources(functools.partial(_trial, sweep=alone, data=shared), _resources_of_trial(sweep))
+    data = ray.put(sweep.checked.data)  # once, for all trials
+    trainable = tune.with_resources(functools.partial(_trial, sweep=sweep, data=data), _resources_of_trial(sweep))
     events = Events(sweep.folder)
     begun = claim.last_numbered(sweep.folder, _TUNE)
     if begun and any(row["state"] not in ENDED for row in events.rows().values()):
@@ -169,7 +168,6 @@ def _trial(config: dict[str, Any], sweep: Sweep, data: ray.ObjectRef) -> None:
     name = config[NAME]
     if Events(sweep.folder).has_succeeded(name):
         return
-    sweep = replace(sweep, checked=replace(sweep.checked, data=ray.get(data)))
     experiment, run_id = _open_run(sweep, name, config[POINT])
     folder = sweep.folder.resolve() / name
     if experiment.compute.workers > 1:
@@ -183,7 +181,7 @@ def _trial(config: dict[str, Any], sweep: Sweep, data: ray.ObjectRef) -> None:
             with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
                 if sweep.with_latency:
                     own.last["latency_ms"] = _latency_ms(experiment, sweep.checked.names)
-                sweep.work(experiment, sweep.checked.data, reporter)
+                sweep.work(experiment, ray.get(data), reporter)
         except Exception as error:
             state = "infeasible" if _cannot_fit(error) else "failed"
             if state == "failed" and not isinstance(error, YolabError):

@@ -48,7 +48,7 @@ def tags_of(checked: "CheckedExperiment", kind: str) -> dict[str, str]:
     version = data_version(Path(checked.experiment.data.path))
     tags = {
         KIND_TAG: kind,
-        "yolab.data_digest": checked.data.digest,
+        "yolab.data_digest": checked.data_digest,
         "yolab.data_version": version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
         **mlflow_runs.git_state(Path.cwd()),
