@@ -70,8 +70,8 @@ def one_step(*arguments: Any, marks: Path) -> None:
 def sweep(root: Path) -> None:
     """Start a sweep of two trials, one after the other, and print when each began and made its first step, in seconds
     since this process began; the most memory that the trial had taken by then."""
-    from yolab.cli.main import app
-    from yolab.cluster import ray_tune
+    from yolab.errors import YolabError
+    from yolab.jobs import sweep_job
 
     with tempfile.TemporaryDirectory() as scratch:
         marks, experiment = Path(scratch, "marks"), Path(scratch, "first.yaml")
@@ -82,10 +82,9 @@ def sweep(root: Path) -> None:
             "recipe: {preset: tiny, epochs: 1, batch: 64}\ncompute: {cpus_per_worker: 2, precision: fp32}\n"
         )
         space.write_text("recipe.optimiser.lr: {loguniform: [0.001, 0.1]}\n")
-        ray_tune.Sweep = functools.partial(ray_tune.Sweep, work=functools.partial(one_step, marks=marks))
-        sys.argv = ["yolab", "sweep", str(experiment), "--space", str(space), "--trials", "2", "--scheduler", "none"]
-        with contextlib.suppress(SystemExit, Exception):
-            app([*sys.argv[1:], "--home", str(Path(scratch, "runs"))])
+        sweep_job.Trials = functools.partial(sweep_job.Trials, work=functools.partial(one_step, marks=marks))
+        with contextlib.suppress(YolabError):
+            sweep_job.sweep(experiment, space, trials=2, scheduler="none", storage=Path(scratch, "runs"))
         print(marks.read_text())
 
 

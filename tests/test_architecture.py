@@ -23,9 +23,10 @@ LAYERS = (
     {"jobs"},
     {"cli"},
 )
+ONLY = {"cli": {"cli", "errors", "jobs"}}  # what these parts may import of yolab at all
 STRANGERS = {("cluster", "registry"), ("registry", "cluster")}  # one layer, but neither knows the other
 EDGES = {
-    "ray": ("yolab/cluster/", "yolab/search/"),
+    "ray": ("yolab/cluster/",),
     "mlflow": ("yolab/tracking/", "yolab/registry/"),
     "dvc": ("yolab/tracking/data_version.py",),
     "dvc_data": ("yolab/tracking/data_version.py",),
@@ -54,6 +55,8 @@ def faults(place: str, source: str) -> list[str]:
         if package == "yolab" and rest and part != "__init__":
             if layer(rest[0]) > layer(part):
                 found.append(f"{place} imports {name} of a higher layer")
+            if rest[0] not in ONLY.get(part, {rest[0]}):
+                found.append(f"{place} imports {name}: {part} may import {', '.join(sorted(ONLY[part]))} alone")
             if (part, rest[0]) in STRANGERS:
                 found.append(f"{place} imports {name}: {part} and {rest[0]} don't know each other")
     return found

@@ -8,7 +8,7 @@ from yolab.experiment import build
 
 
 def test_a_checked_experiment_carries_its_data_and_travels_without_it(small_set):
-    checked = preflight.clear(build({}, tiny_set.experiment(small_set), "test"))
+    checked = preflight.check(build({}, tiny_set.experiment(small_set), "test"))
     assert (len(checked.data.train.samples), checked.train_images, checked.val_images) == (24, 24, 8)
     assert checked.data_digest == checked.data.digest
     travelled = pickle.loads(pickle.dumps(checked))

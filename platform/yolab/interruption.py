@@ -1,11 +1,20 @@
-"""SIGTERM, as batch schedulers send it, does what Ctrl-C does: the run stops with its state saved."""
+"""SIGTERM, as batch schedulers send it, does what Ctrl-C does: the work stops with its state saved."""
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def stop_on_sigterm_as_on_ctrl_c() -> None:
-    """Answer SIGTERM from now on by SIGINT to this process; without effect outside the main thread."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Answer SIGTERM by SIGINT to this process inside the block; without effect outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -20,7 +20,7 @@ from yolab.models import weights
 from yolab.models.blueprint import Blueprint, check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.freeze import frozen_nodes
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training import autoanchor
 from yolab.training.optimiser import OPTIMISERS
 
@@ -71,7 +71,7 @@ class CheckedExperiment:
         return self.experiment.model_copy(update={"seed": 0}).digest(self.data_digest, self.start_digest)
 
 
-def clear(
+def check(
     experiment: Experiment, capacity: Capacity | None = None, progress: Callable[[int, int], None] | None = None
 ) -> CheckedExperiment:
     """Check all that can be known beforehand. Without a capacity the run needs no more than one process.

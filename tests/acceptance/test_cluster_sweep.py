@@ -12,8 +12,8 @@ import yaml
 
 from tests import tiny_set
 from yolab.experiment import build
-from yolab.search.request import of_folder
-from yolab.search.sweep_folder import Events
+from yolab.search.sweep_folder import SweepFolder
+from yolab.storage import Storage
 from yolab.tracking.mlflow_runs import client, list_runs
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -61,16 +61,16 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
     search = start(
         place, "sweep", "experiment.yaml", "--space", "all.yaml", "--searcher", "tpe", *objectives, "--trials", "40"
     )
-    events = Events(place / "runs" / "tiny")
+    events = SweepFolder(Storage(place / "runs" / "tiny"))
     while events.ended() < 2 and search.poll() is None:
         time.sleep(0.2)
-    run(place, "sweep", "--stop", "tiny")
+    run(place, "sweep", "stop", "tiny")
     _, errors = search.communicate(timeout=120)
     assert search.returncode == 0, errors
-    assert "asked to by --stop" in errors
+    assert "asked to by `yolab sweep stop`" in errors
     assert 2 <= events.ended() < 40
 
-    out, _ = run(place, "sweep", "--resume", "tiny", "--max-trials", "2", "--json")
+    out, _ = run(place, "sweep", "resume", "tiny", "--max-trials", "2", "--json")
     rows = json.loads(out)
     assert any(row["front"] for row in rows)
     assert all(row["params"] <= 120e3 for row in rows)
@@ -82,11 +82,11 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
     there = {item.path for item in client(uri).list_artifacts(parent["run_id"], "sweep")}
     assert {"sweep/pareto_front.png", "sweep/pareto_front.html"} <= there
 
-    forked = run(
-        place, "sweep", "--fork", "tiny", "--space", "recipe.yaml", "--trials", "1", "--name", "fork", "--json"
-    )
+    forked = run(place, "sweep", "fork", "tiny", "--space", "recipe.yaml", "--trials", "1", "--name", "fork", "--json")
     assert [row["state"] for row in json.loads(forked[0])] == ["finished"]
-    assert len(of_folder(place / "runs" / "fork").known) == sum(row["state"] == "finished" for row in rows)
+    assert len(SweepFolder(Storage(place / "runs" / "fork")).request().known) == sum(
+        row["state"] == "finished" for row in rows
+    )
 
 
 def test_pbt_hands_weights_on_and_each_trial_keeps_its_name(place):
@@ -95,7 +95,7 @@ def test_pbt_hands_weights_on_and_each_trial_keeps_its_name(place):
     assert sorted(row["trial"] for row in rows) == [f"trial-{number:03d}" for number in range(4)]
     assert {(row["state"], row["epoch"]) for row in rows} == {("finished", 8)}
     points: dict[str, list] = {}
-    for event in Events(place / "runs" / "population").news():
+    for event in SweepFolder(Storage(place / "runs" / "population")).news():
         seen = points.setdefault(event["trial"], [])
         if event["point"] not in seen:
             seen.append(event["point"])
@@ -110,7 +110,7 @@ def test_a_crashed_trial_goes_on_from_its_checkpoint_and_one_that_diverges_ends_
         place, "sweep", "experiment.yaml", "recipe.epochs=25", "--space", "two.yaml", "--searcher", "grid",
         "--scheduler", "none", "--retries", "1", "--name", "crash", "--json",
     )  # fmt: skip
-    events = Events(place / "runs" / "crash")
+    events = SweepFolder(Storage(place / "runs" / "crash"))
     while search.poll() is None and max((row.get("epoch", 0) for row in events.rows().values()), default=0) < 3:
         time.sleep(0.1)
     workers = [
@@ -136,7 +136,7 @@ def test_a_table_tries_rows_again_that_failed_and_stops_when_its_hours_are_spent
     for _ in range(2):
         assert "The loss is no longer a number" in run(place, *diverging, code=1)[1]
     (folder,) = (place / "runs").glob("mine-budget")
-    states = [event["state"] for event in Events(folder).news() if event["state"] == "failed"]
+    states = [event["state"] for event in SweepFolder(Storage(folder)).news() if event["state"] == "failed"]
     assert states == ["failed", "failed"]
 
 

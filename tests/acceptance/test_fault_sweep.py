@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -17,13 +16,14 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
+from tests.reporting import Recorder, folder_reporter
 from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
-from yolab.search.sweep_folder import Events
+from yolab.search.sweep_folder import SweepFolder
+from yolab.storage import Storage
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION, train
-from yolab.training.reporter import FolderReporter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -31,7 +31,7 @@ TRIALS = 4
 
 
 def rows(folder: Path) -> list[dict]:
-    return list(Events(folder).rows().values())
+    return list(SweepFolder(Storage(folder)).rows().values())
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def arguments(small_set, tmp_path) -> list[str]:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(described))
     (tmp_path / "space.yaml").write_text("assigner.top_k: {randint: [5, 16]}\n")
     start = [sys.executable, "-m", "yolab.cli", "sweep", "experiment.yaml", "--space", "space.yaml"]
-    return [*start, "--name", "search", "--trials", str(TRIALS), "--grace", "8", "--json"]
+    return [*start, "--name", "search", "--trials", str(TRIALS), "--json"]
 
 
 def wait_for_first_end(folder: Path, running: subprocess.Popen) -> list[str]:
@@ -86,41 +86,29 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ended = wait_for_first_end(folder, running)
     kill_tree(psutil.Process(running.pid))
-    before = Counter(event["trial"] for event in Events(folder).news())
+    before = Counter(event["trial"] for event in SweepFolder(Storage(folder)).news())
 
     refused = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
-    assert "--resume" in refused.stderr
+    assert "sweep resume" in refused.stderr
     assert "Traceback" not in refused.stderr
 
     resumed = subprocess.run(
-        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
+        [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
     )
     assert resumed.returncode == 0, resumed.stderr
     assert len(json.loads(resumed.stdout)) == TRIALS
-    after = Counter(event["trial"] for event in Events(folder).news())
+    after = Counter(event["trial"] for event in SweepFolder(Storage(folder)).news())
     assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
     assert_whole(folder, uri)
     assert_equal_to_a_plain_run(next(row for row in rows(folder) if row["trial"] not in ended), tmp_path)
 
     again = subprocess.run(
-        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
-    assert Counter(event["trial"] for event in Events(folder).news()) == after
+    assert Counter(event["trial"] for event in SweepFolder(Storage(folder)).news()) == after
     assert_whole(folder, uri)
-
-
-class StoppingReporter(FolderReporter):
-    """Ends a run after a given epoch, as early stopping does with a trial."""
-
-    def __init__(self, folder: Path, after: int) -> None:
-        super().__init__(folder)
-        self.after = after
-
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        super().report(epoch, metrics, checkpoint)
-        self.stop_requested = epoch == self.after
 
 
 def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
@@ -128,26 +116,29 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
     undisturbed = folder / "undisturbed"
     undisturbed.mkdir()
     described = yaml.safe_load((folder / "experiment.yaml").read_text())
+    stopped = folder_reporter(undisturbed, Recorder(stop_after=trial["epoch"]))
     experiment = build(described, trial["point"], "test")
-    train(experiment, loaded_data.load(experiment.data), StoppingReporter(undisturbed, after=trial["epoch"]))
+    train(experiment, loaded_data.load(experiment.data), stopped)
     ours, theirs = load_file(trial["weights"]), load_file(undisturbed / "checkpoint" / "weights.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize(("stop", "scheduler"), [(signal.SIGINT, "hyperband"), (signal.SIGTERM, "median")])
+@pytest.mark.parametrize(
+    ("stop", "scheduler"), [(signal.SIGINT, ("hyperband",)), (signal.SIGTERM, ("median", "--grace", "8"))]
+)
 def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop, scheduler):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
-    asked = [*arguments, "--scheduler", scheduler]
+    asked = [*arguments, "--scheduler", *scheduler]
     running = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_first_end(folder, running)
     os.kill(running.pid, stop)
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 130, errors
-    assert "--resume" in errors
+    assert "sweep resume" in errors
     assert "Traceback" not in errors
 
     resumed = subprocess.run(
-        [*arguments[:4], "--resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
+        [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
     )
     assert resumed.returncode == 0, resumed.stderr
     assert_whole(folder, uri)

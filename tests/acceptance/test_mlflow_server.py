@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting import folder_reporter
+from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
-from yolab.tracking.tracked import TrackedReporter, tracked
-from yolab.training.reporter import FolderReporter
+from yolab.tracking.tracked import tracked
+from yolab.training.reporter import Reporter
 
 SECONDS_AWAY = 10
 pytestmark = pytest.mark.acceptance
@@ -67,7 +69,8 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     with ExitStack() as training:
         with mlflow_server(home, port):
             run_id = mlflow_runs.open_run(uri, "tests", "a-run", "key", params={"seed": 0}, tags={})
-            reporter = training.enter_context(tracked(FolderReporter(tmp_path / "run"), uri, run_id, tmp_path / "run"))
+            tracking = training.enter_context(tracked(tmp_path / "run", uri, run_id, tmp_path / "run"))
+            reporter = folder_reporter(tmp_path / "run", tracking)
             reporter.restore()
             seconds = [seconds_of_report(reporter, epoch, checkpoint) for epoch in range(1, 6)]
             reporter.save_artifact(picture)
@@ -79,11 +82,11 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
         with mlflow_server(home, port):
             seconds.append(seconds_of_report(reporter, len(seconds) + 1, checkpoint))
             training.close()
-            mlflow_runs.finish_run(uri, run_id, "FINISHED")
+            mlflow_runs.finish_run(uri, run_id, TrialState.FINISHED)
             history = {key: mlflow_runs.client(uri).get_metric_history(run_id, key) for key in ("loss", "odd")}
             artifacts = [file.path for file in mlflow_runs.client(uri).list_artifacts(run_id)]
             [run] = mlflow_runs.list_runs(uri)
-    expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in reporter.journal.entries()]
+    expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in tracking.journal.entries()]
     assert len(expected) == len(seconds) > 20
     assert sorted((metric.step, metric.value, metric.timestamp) for metric in history["loss"]) == expected
     assert sorted(metric.step for metric in history["odd"]) == list(range(1, len(seconds) + 1))
@@ -93,7 +96,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     assert "system/cpu_utilization_percentage" in run["metrics"]
 
 
-def seconds_of_report(reporter: TrackedReporter, epoch: int, checkpoint: Path) -> float:
+def seconds_of_report(reporter: Reporter, epoch: int, checkpoint: Path) -> float:
     start = time.monotonic()
     reporter.report(epoch, {"loss": 1 / epoch, "odd": math.nan if epoch % 2 else math.inf}, checkpoint)
     return time.monotonic() - start

@@ -5,20 +5,21 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Yolab
+from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
-from yolab.tracking.record import DIGEST_TAG, KIND_TAG, STATE_TAG
+from yolab.tracking.tags import DIGEST_TAG, KIND_TAG
 
 
 @pytest.fixture
-def home(mlflow_uri: str) -> Path:
-    """A home with one plain run and one sweep of two trials, all of the experiment "cells"."""
+def storage(mlflow_uri: str) -> Path:
+    """A storage with one plain run and one sweep of two trials, all of the experiment "cells"."""
 
     def run(name: str, kind: str, ap: float | None, parent: str | None = None) -> str:
         params, tags = {"model.name": "yolov7-tiny", "seed": 0}, {KIND_TAG: kind, DIGEST_TAG: f"digest-{name}"}
         run_id = mlflow_runs.open_run(mlflow_uri, "cells", name, name, parent_id=parent, params=params, tags=tags)
         if ap is not None:
             metrics = {"ap": ap, "ap50": 2 * ap, "ap_small": float("nan")}
-            mlflow_runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics, {STATE_TAG: "finished"})
+            mlflow_runs.finish_run(mlflow_uri, run_id, TrialState.FINISHED, metrics)
         return run_id
 
     run("plain", "train", 0.25)
@@ -28,8 +29,8 @@ def home(mlflow_uri: str) -> Path:
     return Path(mlflow_uri.removeprefix("sqlite:///")).parent
 
 
-def test_json_gives_params_metrics_and_tags_of_every_run_newest_first(yolab: Yolab, home: Path) -> None:
-    answer = yolab("runs", "--home", home, "--json")
+def test_json_gives_params_metrics_and_tags_of_every_run_newest_first(yolab: Yolab, storage: Path) -> None:
+    answer = yolab("runs", "--storage", storage, "--json")
     assert answer.code == 0
     found = answer.json()
     assert [run["name"] for run in found] == ["trial-001", "trial-000", "search", "plain"]
@@ -39,31 +40,33 @@ def test_json_gives_params_metrics_and_tags_of_every_run_newest_first(yolab: Yol
     assert plain["tags"][DIGEST_TAG] == "digest-plain"
 
 
-def test_a_sweep_narrows_the_list_to_its_trials(yolab: Yolab, home: Path) -> None:
-    answer = yolab("runs", "--home", home, "--experiment", "cells", "--sweep", "search", "--json")
+def test_a_sweep_narrows_the_list_to_its_trials(yolab: Yolab, storage: Path) -> None:
+    answer = yolab("runs", "--storage", storage, "--experiment", "cells", "--sweep", "search", "--json")
     assert [run["name"] for run in answer.json()] == ["trial-001", "trial-000"]
 
 
-def test_the_table_shows_state_scores_model_and_digest(yolab: Yolab, home: Path) -> None:
-    lines = {line.split()[1]: line for line in yolab("runs", "--home", home).out.splitlines() if "digest-" in line}
+def test_the_table_shows_state_scores_model_and_digest(yolab: Yolab, storage: Path) -> None:
+    lines = {
+        line.split()[1]: line for line in yolab("runs", "--storage", storage).out.splitlines() if "digest-" in line
+    }
     assert "running" in lines["trial-001"]
     assert all(word in lines["plain"] for word in ("finished", "0.250", "0.500", "yolov7-tiny", "digest-plain"))
 
 
-def test_wrong_names_are_refused_with_the_nearest_one(yolab: Yolab, home: Path) -> None:
-    wrong_sweep = yolab("runs", "--home", home, "--sweep", "serch")
+def test_wrong_names_are_refused_with_the_nearest_one(yolab: Yolab, storage: Path) -> None:
+    wrong_sweep = yolab("runs", "--storage", storage, "--sweep", "serch")
     assert wrong_sweep.code == 2
     assert "Did you mean search?" in wrong_sweep.err
-    wrong_experiment = yolab("runs", "--home", home, "--experiment", "cell")
+    wrong_experiment = yolab("runs", "--storage", storage, "--experiment", "cell")
     assert wrong_experiment.code == 2
     assert "Did you mean cells?" in wrong_experiment.err
 
 
 def test_without_a_database_there_are_no_runs_and_none_is_made(yolab: Yolab, tmp_path: Path) -> None:
-    answer = yolab("runs", "--home", tmp_path / "none", "--json")
+    answer = yolab("runs", "--storage", tmp_path / "none", "--json")
     assert (answer.code, answer.json()) == (0, [])
     assert not (tmp_path / "none").exists()
-    assert yolab("runs", "--home", tmp_path / "none", "--sweep", "search").code == 2
+    assert yolab("runs", "--storage", tmp_path / "none", "--sweep", "search").code == 2
 
 
 def test_a_server_that_is_away_is_told_in_words(yolab: Yolab) -> None:
@@ -74,6 +77,6 @@ def test_a_server_that_is_away_is_told_in_words(yolab: Yolab) -> None:
 
 
 def test_json_is_alone_on_stdout_of_the_real_command_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "yolab.cli", "runs", "--home", str(tmp_path), "--json"]
+    command = [sys.executable, "-m", "yolab.cli", "runs", "--storage", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")

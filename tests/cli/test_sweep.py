@@ -9,9 +9,9 @@ import yaml
 from tests import tiny_set
 from tests.cli.conftest import Yolab
 from yolab.experiment import build
-from yolab.search.request import Request
-from yolab.search.sweep_folder import Events
-from yolab.storage import claim
+from yolab.search.request import SweepRequest
+from yolab.search.sweep_folder import SweepFolder
+from yolab.storage import Storage, claim
 
 TABLES = Path(__file__).parents[2] / "pipelines" / "tables"
 
@@ -32,15 +32,20 @@ def place(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "Say one thing"),
-        (["--list", "experiment.yaml"], "Say one thing"),
+        (["list", "experiment.yaml"], "unexpected extra argument"),
+        (["resume"], "Missing argument 'NAME'"),
+        (
+            ["--space", "space.yaml", "--scheduler", "none", "--grace", "3"],
+            "--grace does nothing with --scheduler none",
+        ),
+        (["--space", "space.yaml", "--price", "3"], "does nothing without --max-cost"),
         (["--space", "space.yaml", "--searcher", "magic"], "one of random, grid, tpe"),
         (["--space", "space.yaml", "--scheduler", "magic"], "one of asha, hyperband, median, pbt, none"),
         (["--space", "space.yaml", "--objective", "speed"], "one of ap, ap50"),
         (["--space", "space.yaml", "--objective", "ap", "--objective", "ap"], "names the same twice"),
         (["--space", "space.yaml", "--objective", "ap", "--objective", "params", "--scheduler", "asha"], "cut off"),
         (["--space", "lr.yaml", "--searcher", "grid"], "needs a space that ends"),
-        (["--space", "space.yaml", "--trials", "many"], "--trials can't be 'many'"),
+        (["--space", "space.yaml", "--trials", "many"], "Invalid value for '--trials'"),
         (["--space", "space.yaml", "--trials", "12"], "only 11 different points"),
         (["--space", "depth.yaml", "--trials", "2", "--scheduler", "pbt"], "weights of one model"),
         (["--space", "space.yaml", "--trials", "2", "--warm-start", "old"], "--warm-start is for --searcher tpe"),
@@ -61,48 +66,47 @@ def swept(place: Path) -> Path:
     """The folder of a sweep of which two trials have ended, and nobody works on it."""
     experiment = yaml.safe_load((place / "experiment.yaml").read_text())
     space = {"assigner.top_k": {"randint": [5, 16]}}
-    request = Request(experiment, "digest", space, "tpe", "none", ("ap", "gflops"), 4, 5, 3, 1)
-    folder = place / "runs" / "scaling"
-    claim.claim(folder, request.work())
-    events = Events(folder)
+    request = SweepRequest(experiment, "digest", space, "tpe", "none", ("ap", "gflops"), 4, 5, 3, 1)
+    folder = SweepFolder(Storage(place / "runs" / "scaling"))
+    claim.claim(folder.place, request.work())
     for name, ap, gflops in (("trial-000", 0.1, 3.0), ("trial-001", 0.4, 3.0)):
         point = {"assigner.top_k": 5 + int(10 * ap)}
         known = {"point": point, "params": 1e6, "gflops": gflops, "ap": ap, "epoch": 3, "time_total_s": 2.0}
-        events.append({"trial": name, "state": "finished", **known})
-    events.append({"trial": "trial-002", "state": "running", "point": {"assigner.top_k": 15}})
-    return folder
+        folder.append({"trial": name, "state": "finished", **known})
+    folder.append({"trial": "trial-002", "state": "running", "point": {"assigner.top_k": 15}})
+    return folder.place.path
 
 
 def test_sweeps_are_listed_and_their_trials_shown(yolab: Yolab, swept: Path) -> None:
-    [listed] = yolab("sweep", "--list", "--json").json()
+    [listed] = yolab("sweep", "list", "--json").json()
     assert {"name": "scaling", "state": "stopped", "ended": 2, "trials": 4, "ap": 0.4}.items() <= listed.items()
-    rows = yolab("sweep", "--status", "scaling", "--json").json()
+    rows = yolab("sweep", "status", "scaling", "--json").json()
     assert [(row["trial"], row["front"]) for row in rows] == [
         ("trial-001", True),
         ("trial-000", False),
         ("trial-002", False),
     ]
     assert rows[-1]["state"] == "stopped"
-    assert "trial-001" in yolab("sweep", "--status", "scaling").out
+    assert "trial-001" in yolab("sweep", "status", "scaling").out
 
 
 def test_only_a_sweep_that_runs_can_be_stopped_and_only_one_that_is_there_shown(yolab: Yolab, swept: Path) -> None:
-    assert "Nobody works on the sweep scaling" in yolab("sweep", "--stop", "scaling").err
-    assert "Did you mean scaling?" in yolab("sweep", "--status", "scalign").err
+    assert "Nobody works on the sweep scaling" in yolab("sweep", "stop", "scaling").err
+    assert "Did you mean scaling?" in yolab("sweep", "status", "scalign").err
     (swept / "alive").write_text("another-node 1")
-    assert yolab("sweep", "--stop", "scaling").code == 0
+    assert yolab("sweep", "stop", "scaling").code == 0
     assert (swept / "stop").exists()
-    assert yolab("sweep", "--list", "--json").json()[0]["state"] == "running"
+    assert yolab("sweep", "list", "--json").json()[0]["state"] == "running"
 
 
 def test_a_sweep_goes_on_only_with_the_data_that_it_had_and_more_trials_by_a_plus(yolab: Yolab, swept: Path) -> None:
-    assert "have changed since" in yolab("sweep", "--resume", "scaling").err
-    assert "such as --trials +20" in yolab("sweep", "--resume", "scaling", "--trials", "20").err
+    assert "have changed since" in yolab("sweep", "resume", "scaling").err
+    assert "have changed since" in yolab("sweep", "resume", "scaling", "--more-trials", "20").err
     assert json.loads((swept / "run.json").read_text())["work"]["trials"] == 4
 
 
 def test_a_fork_needs_a_space_and_a_plan_names_what_it_can_not(yolab: Yolab, swept: Path) -> None:
-    assert "--space FILE" in yolab("sweep", "--fork", "scaling").err
+    assert "Missing option '--space'" in yolab("sweep", "fork", "scaling").err
     assert "one of asha" in yolab("plan", "experiment.yaml", "--scheduler", "magic").err
     assert "Did you mean table3?" in yolab("plan", "tabel3", "--tables", TABLES).err
 

@@ -112,23 +112,27 @@ def test_predict_draws_a_picture_for_each_image(trained, small_set):
 def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_set):
     folder, _ = trained
     (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
-    refused = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
+    refused = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--min-ap50", "0.99")
     assert refused.returncode == 3
     assert "AP50 at least 0.99" in refused.stderr
-    first = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json")
+    first = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--json")
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["new"] is True
     assert "folded outputs equal" in first.stderr
     (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert (after["end_time"], after["status"]) == (before["end_time"], before["status"])
-    second = json.loads(yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--json").stdout)
+    second = json.loads(yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--json").stdout)
     assert (second["new"], second["version"]) == (False, "1")
-    stricter = yolab(folder, "promote", "tiny-detector", "--run", "tiny", "--min-ap50", "0.99")
+    stricter = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--min-ap50", "0.99")
     assert stricter.returncode == 3
     champion = ["--weights", "models:/tiny-detector@champion", "--data", str(small_set), "--json"]
     scores = yolab(folder, "evaluate", *champion)
     assert scores.returncode == 0, scores.stderr
     assert json.loads(scores.stdout)["ap"] == pytest.approx(json.loads(first.stdout)["ap"])
+    nobody = yolab(folder, "promote", "tinny", "--model", "tiny-detector")
+    assert (nobody.returncode, "tinny is not there" in nobody.stderr) == (2, True)
+    idle = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--data", str(small_set))
+    assert (idle.returncode, "are for a file of weights" in idle.stderr) == (2, True)
     unknown = yolab(folder, "predict", str(small_set / "val2017"), "--weights", "models:/nobody@champion")
     assert unknown.returncode == 2
     assert "Traceback" not in unknown.stderr

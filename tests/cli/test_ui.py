@@ -28,7 +28,7 @@ def free_port() -> int:
 def test_mlflow_serves_the_database_of_home(yolab: Yolab, mlflow_uri: str, started: list[list[str]]) -> None:
     port = free_port()
     answer = yolab(
-        "ui", "--home", mlflow_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db"), "--port", str(port)
+        "ui", "--storage", mlflow_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db"), "--port", str(port)
     )
     assert answer.code == 0
     assert f"http://127.0.0.1:{port}" in answer.err
@@ -38,7 +38,7 @@ def test_mlflow_serves_the_database_of_home(yolab: Yolab, mlflow_uri: str, start
 
 
 def test_without_runs_it_says_how_to_make_one(yolab: Yolab, tmp_path: Path, started: list[list[str]]) -> None:
-    answer = yolab("ui", "--home", tmp_path)
+    answer = yolab("ui", "--storage", tmp_path)
     assert (answer.code, started) == (2, [])
     assert "yolab train" in answer.err
 
@@ -54,6 +54,6 @@ def test_a_server_is_only_named(
     yolab: Yolab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[list[str]]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@tracking:5000")
-    answer = yolab("ui", "--home", tmp_path)
+    answer = yolab("ui", "--storage", tmp_path)
     assert (answer.code, started) == (0, [])
     assert "http://tracking:5000" in answer.err

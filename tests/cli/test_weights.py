@@ -12,7 +12,7 @@ from tests.cli.conftest import Yolab
 from tests.models import checkpoints, golden
 from yolab.experiment import Model, build
 from yolab.models import weights
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_an_imported_checkpoint_works_at_once_everywhere(
     yolab: Yolab, checkpoint: Path, small_set: Path, tmp_path: Path, migrated_database: Path
 ) -> None:
-    home, ours, data = tmp_path / "runs", tmp_path / "tiny.safetensors", ("--data", small_set, "--json")
-    home.mkdir()
-    shutil.copyfile(migrated_database, home / "mlflow.db")
+    storage, ours, data = tmp_path / "runs", tmp_path / "tiny.safetensors", ("--data", small_set, "--json")
+    storage.mkdir()
+    shutil.copyfile(migrated_database, storage / "mlflow.db")
     imported = yolab("weights", "import", checkpoint, ours, "--json").json()
     assert (imported["model"], imported["graph"], imported["classes"]) == (
         "yolov7-tiny",
@@ -60,7 +60,7 @@ def test_an_imported_checkpoint_works_at_once_everywhere(
     for conv in detector.head.outputs:
         conv.bias.data -= 100
     weights.save(detector, about, silent)
-    promoting = yolab("promote", "imported", "--weights", silent, "--data", small_set, "--home", home, "--json")
+    promoting = yolab("promote", silent, "--model", "imported", "--data", small_set, "--storage", storage, "--json")
     assert promoting.code == 0, promoting.err
     promoted = promoting.json()
     assert (promoted["new"], promoted["version"]) == (True, "1")
@@ -68,9 +68,9 @@ def test_an_imported_checkpoint_works_at_once_everywhere(
     described = build({}, tiny_set.experiment(small_set, recipe__epochs=1, recipe__start=str(ours)), "test")
     experiment = tmp_path / "experiment.yaml"
     experiment.write_text(yaml.safe_dump(described.model_dump()))
-    narrower = yolab("train", experiment, "--home", home)
+    narrower = yolab("train", experiment, "--storage", storage)
     assert (narrower.code, "no convolution of it fits" in narrower.err) == (2, True)
-    same = yolab("train", experiment, "model.scale.width=1.0", "model.scale.hidden=1.0", "--home", home, "--json")
+    same = yolab("train", experiment, "model.scale.width=1.0", "model.scale.hidden=1.0", "--storage", storage, "--json")
     assert same.code == 0, same.err
     assert "start fresh" not in same.err
 

@@ -1,10 +1,17 @@
-"""What a trial of a sweep makes of errors."""
+"""What Tune is told, and what a trial makes of errors."""
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from yolab.cluster.ray_tune import _cannot_fit
+from yolab.cluster.ray_tune import PointSearcher, TuneCheckpoints, _cannot_fit, _Recorder, scheduler_of
 from yolab.errors import UsageError, YolabError
+from yolab.search.schedulers import Settings
+from yolab.search.searchers import ListSearcher
+from yolab.search.sweep_folder import SweepFolder
+from yolab.storage import Storage
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,77 @@ from yolab.errors import UsageError, YolabError
 )
 def test_a_point_that_does_not_fit_is_told_from_a_failure(error, expected):
     assert _cannot_fit(error) is expected
+
+
+def test_a_restored_search_gives_nothing_twice(tmp_path):
+    folder = SweepFolder(Storage(tmp_path / "sweep"))
+    first = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder)
+    assert first.suggest("id")["trial"] == "a"
+    first.save(str(tmp_path / "state"))
+    second = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder)
+    second.restore(str(tmp_path / "state"))
+    assert second.suggest("id")["trial"] == "b"
+    assert second.suggest("id") == PointSearcher.FINISHED
+
+
+def verdict(scheduler: Any, ap: float) -> str:
+    trial = SimpleNamespace(trial_id="new")
+    scheduler.on_trial_add(None, trial)
+    return scheduler.on_trial_result(None, trial, {"epoch": 3, "ap": ap})
+
+
+def test_asha_holds_the_trials_of_a_later_part_against_those_of_the_earlier_ones():
+    events = [{"trial": "trial-000", "state": "running", "point": {}, "params": 1e6}]
+    events += [{"trial": f"trial-{number:03d}", "epoch": 3, "ap": 0.1 * number} for number in range(6)]
+    settings = Settings(epochs=12, grace=3, reduction=2)
+    for ap, expected in ((0.2, "STOP"), (0.9, "CONTINUE")):
+        assert verdict(scheduler_of("asha", settings, []), ap) == "CONTINUE"  # nothing to hold it against
+        assert verdict(scheduler_of("asha", settings, events), ap) == expected
+
+
+def test_a_trial_that_its_scheduler_stops_ends_through_should_stop(tmp_path, monkeypatch):
+    told = []
+
+    def report(metrics: dict, checkpoint: object) -> None:
+        told.append(metrics)
+        if metrics["epoch"] == 2:
+            raise SystemExit(0)
+
+    monkeypatch.setattr("yolab.cluster.ray_tune.tune.report", report)
+    checkpoints = TuneCheckpoints(tmp_path, "run-id")
+    checkpoints.save(1, {"ap": 0.5, "loss": 3.0, "ap/cat": 0.4}, None)
+    assert not checkpoints.should_stop()
+    checkpoints.save(2, {"loss": 2.0}, None)
+    assert checkpoints.should_stop()
+    assert [(each["epoch"], each["ap"], "loss" in each) for each in told] == [(1, 0.5, False), (2, 0.5, False)]
+
+
+def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path, monkeypatch):
+    """With a stub for MLflow, because only what it is told matters here."""
+    ended = []
+    folder = SweepFolder(Storage(tmp_path / "sweep"))
+    monkeypatch.setattr("yolab.cluster.ray_tune._open_run", lambda *_: (None, "run-id"))
+    monkeypatch.setattr("yolab.cluster.ray_tune.send_entries", lambda *_: 0)
+    finish = "yolab.cluster.ray_tune.mlflow_runs.finish_run"
+    monkeypatch.setattr(finish, lambda uri, run_id, state, *_, **__: ended.append(state))
+    recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
+
+    def trial(name: str, **last: object) -> SimpleNamespace:
+        folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3})
+        result = {"time_total_s": 1.0, **last}
+        checkpoint = SimpleNamespace(path=str(tmp_path))
+        return SimpleNamespace(config={"trial": name, "point": {}}, last_result=result, checkpoint=checkpoint)
+
+    recorder.on_trial_result(1, [], trial("whole", epoch=3), {"epoch": 1, "ap": 0.1})
+    recorder.on_trial_complete(1, [], trial("whole", epoch=3, ap=0.3))
+    recorder.on_trial_complete(1, [], trial("early", epoch=2, ap=0.2))
+    recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
+    failing = trial("broken")
+    failing.get_error = lambda: RuntimeError("traceback\nlast line")
+    recorder.on_trial_error(1, [], failing)
+    rows = SweepFolder(folder.place).rows()
+    states = {name: row["state"] for name, row in rows.items()}
+    assert states == {"whole": "finished", "early": "stopped early", "large": "infeasible", "broken": "failed"}
+    assert ended == list(states.values())
+    assert rows["whole"]["weights"] == str(tmp_path / "weights.safetensors")
+    assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pycocotools.coco import COCO
@@ -12,9 +14,11 @@ from pycocotools.cocoeval import COCOeval
 
 from yolab.data.images import ImageFolder
 from yolab.data.samples import Sample
+from yolab.errors import UsageError
 from yolab.evaluation import confusion, detections_file
-from yolab.evaluation.detect import ImageDetections, suppress
+from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.metrics import score, to_coco
+from yolab.models.suppression import suppress
 
 
 def test_metrics_equal_pycocotools(scored):
@@ -87,3 +91,15 @@ def test_a_box_may_carry_several_classes_and_an_image_nothing():
     nothing = torch.tensor([[50, 50, 20, 20, 0.0, 0.9, 0.8]])
     found = suppress(torch.stack([two_classes, nothing]), confidence=0.001, iou=0.65)
     assert [len(rows) for rows in found] == [2, 0]
+
+
+def test_detections_say_their_version_and_those_of_a_newer_yolab_are_refused(scored, tmp_path):
+    path = tmp_path / "detections.parquet"
+    detections_file.save(scored[1], path)
+    table = pq.read_table(path)
+    assert json.loads(table.schema.metadata[b"yolab"]) == {"format": 1}
+    pq.write_table(table.replace_schema_metadata(None), path)  # as from before there were versions
+    assert len(detections_file.load(path)) == 40
+    pq.write_table(table.replace_schema_metadata({"yolab": json.dumps({"format": 2})}), path)
+    with pytest.raises(UsageError, match="newer yolab"):
+        detections_file.load(path)

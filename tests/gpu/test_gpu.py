@@ -10,18 +10,18 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests import tiny_set
-from yolab.cli import benchmarks
+from tests.reporting import folder_reporter
 from yolab.data import loaded_data
 from yolab.data.batch import Targets
 from yolab.experiment import Assigner, Model, build
+from yolab.jobs import benchmarks
 from yolab.losses import detection_loss
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
 from yolab.training.loop import train
 from yolab.training.optimiser import clip, make_optimiser
 from yolab.training.precision import Precision
-from yolab.training.reporter import FolderReporter
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 GPU = torch.device("cuda")
@@ -33,7 +33,7 @@ def experiment(root: Path, **changes: object):
 
 def test_auto_is_half_precision_on_a_gpu_and_the_run_says_so(small_set, tmp_path):
     assert Precision.of("auto", GPU).name in ("bf16", "fp16")
-    metrics = train(experiment(small_set), loaded_data.load(experiment(small_set).data), FolderReporter(tmp_path))
+    metrics = train(experiment(small_set), loaded_data.load(experiment(small_set).data), folder_reporter(tmp_path))
     assert metrics["precision_bits"] == 16
     assert metrics["step_forward_seconds"] > 0
 
@@ -110,7 +110,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
     target = Path(folder, f"run-{size}-{rank}")
     target.mkdir()
     described = experiment(Path(root), recipe__epochs=1, recipe__batch=24)
-    metrics = train(described, loaded_data.load(described.data), FolderReporter(target), Workers(rank, size))
+    metrics = train(described, loaded_data.load(described.data), folder_reporter(target), Workers(rank, size))
     if rank == 0:
         Path(folder, f"{size}.json").write_text(json.dumps(metrics))
     if size > 1:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from yolab.errors import UsageError
-from yolab.evaluation.detect import suppress
 from yolab.experiment import Model, Scale
 from yolab.models import onnx_file
 from yolab.models.fold import fold
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
+from yolab.models.suppression import suppress
 
 FAMILIES = ("yolov7", "yolov7x", "yolov7-e6e", "yolor-csp", "yolor-d6", "x50-csp", "yolov3-spp", "yolov4-tiny")
 

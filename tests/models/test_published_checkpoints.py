@@ -7,7 +7,7 @@ from tests.models import checkpoints, golden
 from yolab.errors import UsageError
 from yolab.experiment import Model
 from yolab.models import published_checkpoints, weights, zoo
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 
 ACTIVATIONS = {"silu": torch.nn.SiLU(), "leaky_relu": torch.nn.LeakyReLU(0.1)}
 

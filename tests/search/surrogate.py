@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from tests import tiny_set
+from yolab.cluster.ray_tune import scheduler_of
 from yolab.experiment import build
 from yolab.search import searchers
-from yolab.search.schedulers import scheduler
+from yolab.search.request import SweepRequest
+from yolab.search.schedulers import Settings
 from yolab.search.search_space import parse
 
 RECORD = json.loads(Path(__file__).with_name("curves.json").read_text())
@@ -39,8 +41,9 @@ def _searched(searcher: str, scheduling: str, seed: int) -> Iterator[float]:
     """Yield the AP of every epoch that a search trains, in the order in which they end."""
     base = build({}, tiny_set.experiment(Path("data"), seed=seed), "test")
     space = parse(RECORD["space"], base, "curves.json")
-    points = searchers.Sampled(space, base, ("box", "disc"), searcher, ("ap",), len(CURVES))
-    stopper = scheduler(scheduling, EPOCHS, GRACE, REDUCTION, space)
+    request = SweepRequest({}, "", {}, searcher, scheduling, ("ap",), len(CURVES), GRACE, REDUCTION, 1)
+    points = searchers.find(searcher).build(request, space, base, ("box", "disc"))
+    stopper = scheduler_of(scheduling, Settings(EPOCHS, GRACE, REDUCTION, space), [])
     rows: dict[str, dict] = {}
     given: dict[str, dict] = {}
     running: list[SimpleNamespace] = []
@@ -63,9 +66,9 @@ def _searched(searcher: str, scheduling: str, seed: int) -> Iterator[float]:
         yield ap
 
 
-def _next(points: searchers.Sampled, given: dict[str, dict], rows: dict[str, dict]) -> tuple[str, dict] | None:
+def _next(points: searchers.Searcher, given: dict[str, dict], rows: dict[str, dict]) -> tuple[str, dict] | None:
     with patch.object(searchers, "why_not", lambda *_: None):  # all of them were built when they were recorded
-        return points.next(given, rows)
+        return points.suggest(given, rows)
 
 
 def main(target: str) -> None:

@@ -9,7 +9,7 @@ from yolab.errors import UsageError
 from yolab.models.count import cost
 from yolab.models.detector import blueprint_of
 from yolab.preflight import check_model
-from yolab.reports.ablation_report import Result, as_text, lines, save
+from yolab.reports.ablation_report import RowResult, as_text, lines, save
 from yolab.search import ablation_table
 
 FOLDER = Path(__file__).parents[2] / "pipelines" / "tables"
@@ -99,7 +99,9 @@ def printed():
     table = ablation_table.read("table3", FOLDER)
     values = {"params": [47.0], "flops": [125.0], "size": [640.0], "ap": [50.0, 52.0], "ap50": [70.0], "ap75": []}
     better = values | {"params": [71.0], "ap": [53.0, 53.0]}
-    return table, lines(table, {"base (v7-X light)": Result(values, ["r1"]), "compound (v7-X)": Result(better, ["r2"])})
+    return table, lines(
+        table, {"base (v7-X light)": RowResult(values, ["r1"]), "compound (v7-X)": RowResult(better, ["r2"])}
+    )
 
 
 def test_ours_stand_above_the_published_figures_and_improvements_below(printed):

@@ -9,9 +9,10 @@ import yaml
 from tests import tiny_set
 from yolab.experiment import build
 from yolab.search import search_space, searchers
+from yolab.search.request import SweepRequest
 from yolab.search.search_space import Space
-from yolab.search.searchers import Listed, PointSearch, Sampled
-from yolab.search.sweep_folder import Events, front
+from yolab.search.searchers import SEARCHERS, ListSearcher, SampledSearcher
+from yolab.search.trial import front
 
 BASE = build({}, tiny_set.experiment(Path("data")), "test")
 NAMES = ("box", "disc")
@@ -29,14 +30,17 @@ SPACE = search_space.parse(
 )
 
 
-def sampled(searcher: str = "random", trials: int = 12, space: Space = SPACE, **changes: object) -> Sampled:
-    return Sampled(space, BASE, NAMES, searcher, ("ap",), trials, **changes)
+def sampled(
+    searcher: str = "random", trials: int = 12, space: Space = SPACE, known: tuple[dict, ...] = ()
+) -> SampledSearcher:
+    request = SweepRequest({}, "", {}, searcher, "none", ("ap",), trials, 5, 3, 1, known)
+    return SEARCHERS[searcher].build(request, space, BASE, NAMES)
 
 
-def run(points: Sampled, score) -> list[dict]:
+def run(searcher: SampledSearcher, score) -> list[dict]:
     """Try one point after the other; return the rows."""
     rows: dict[str, dict] = {}
-    while found := points.next({}, rows):
+    while found := searcher.suggest({}, rows):
         name, point = found
         rows[name] = {"trial": name, "state": "finished", "point": point, "epoch": 3, "ap": score(point)}
     return list(rows.values())
@@ -87,19 +91,19 @@ def test_constraints_reject_points_before_they_are_tried():
 def test_a_trial_that_began_without_tunes_knowledge_is_given_again_with_its_point():
     points = sampled()
     rows = {"trial-000": {"trial": "trial-000", "state": "running", "point": {"assigner.radius": 0.5}}}
-    assert points.next({}, rows) == ("trial-000", {"assigner.radius": 0.5})
-    name, _ = points.next({"trial-000": {"assigner.radius": 0.5}}, rows)
+    assert points.suggest({}, rows) == ("trial-000", {"assigner.radius": 0.5})
+    name, _ = points.suggest({"trial-000": {"assigner.radius": 0.5}}, rows)
     assert name == "trial-001"
 
 
 def test_what_is_listed_comes_in_order_and_failures_come_again():
-    listed = Listed({"a": {"seed": 0}, "b": {"seed": 1}})
-    assert listed.next({}, {}) == ("a", {"seed": 0})
-    assert listed.next({"a": {}}, {}) == ("b", {"seed": 1})
+    listed = ListSearcher({"a": {"seed": 0}, "b": {"seed": 1}})
+    assert listed.suggest({}, {}) == ("a", {"seed": 0})
+    assert listed.suggest({"a": {}}, {}) == ("b", {"seed": 1})
     ended = {"a": {"state": "finished"}, "b": {"state": "failed"}}
-    assert listed.next({}, ended) == ("b", {"seed": 1})
-    assert not listed.left(ended)
-    assert listed.left({"a": {"state": "finished"}})
+    assert listed.suggest({}, ended) == ("b", {"seed": 1})
+    assert not listed.is_left(ended)
+    assert listed.is_left({"a": {"state": "finished"}})
 
 
 def test_the_front_has_what_nothing_else_beats():
@@ -110,29 +114,6 @@ def test_the_front_has_what_nothing_else_beats():
         {"trial": "running", "state": "running", "ap": 0.9, "gflops": 0.1},
     ]
     assert front(rows, ("ap", "gflops")) == ["small", "large"]
-
-
-def test_a_restored_search_gives_nothing_twice(tmp_path):
-    (tmp_path / "sweep").mkdir()
-    first = PointSearch(Listed({"a": {}, "b": {}}), tmp_path / "sweep")
-    assert first.suggest("id")["trial"] == "a"
-    first.save(str(tmp_path / "state"))
-    second = PointSearch(Listed({"a": {}, "b": {}}), tmp_path / "sweep")
-    second.restore(str(tmp_path / "state"))
-    assert second.suggest("id")["trial"] == "b"
-    assert second.suggest("id") == PointSearch.FINISHED
-
-
-def test_events_survive_a_torn_line(tmp_path):
-    events = Events(tmp_path)
-    events.append({"trial": "a", "state": "running", "epoch": 1})
-    with events.path.open("a") as file:
-        file.write('{"trial": "a", "sta')
-    assert events.rows() == {"a": {"trial": "a", "state": "running", "epoch": 1}}
-    events.append({"trial": "a", "state": "finished"})
-    assert events.rows()["a"] == {"trial": "a", "state": "finished", "epoch": 1}
-    assert Events(tmp_path).has_succeeded("a")
-    assert events.ended() == 1
 
 
 @pytest.mark.parametrize("objectives", [("ap",), ("ap", "gflops")])

@@ -8,6 +8,7 @@ import pytest
 
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, build
+from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
 
 
@@ -15,24 +16,28 @@ def experiment(**changes: Any) -> Experiment:
     return build({"name": "a-run"}, changes, source="test")
 
 
-def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_home(
+def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the_storage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / "runs"
+    storage = tmp_path / "runs"
+
+    def uri_of(described: Experiment) -> str:
+        return mlflow_runs.tracking_uri(described, mlflow_runs.default_uri(storage))
+
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert mlflow_runs.tracking_uri(experiment(), home) == f"sqlite:///{home}/mlflow.db"
-    assert home.is_dir()
+    assert uri_of(experiment()) == f"sqlite:///{storage}/mlflow.db"
+    assert storage.is_dir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert mlflow_runs.tracking_uri(experiment(), home) == "http://server:5000"
-    assert mlflow_runs.tracking_uri(experiment(**{"tracking.uri": "http://own:1"}), home) == "http://own:1"
+    assert uri_of(experiment()) == "http://server:5000"
+    assert uri_of(experiment(**{"tracking.uri": "http://own:1"})) == "http://own:1"
 
 
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert mlflow_runs.tracking_uri(experiment(), Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert mlflow_runs.default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
     own = experiment(**{"tracking.uri": "sqlite:///own.db"})
-    assert mlflow_runs.tracking_uri(own, Path("runs")) == f"sqlite:///{tmp_path}/own.db"
+    assert mlflow_runs.tracking_uri(own, "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
 
 
 def test_one_key_is_one_run_however_often_it_is_opened(mlflow_uri: str) -> None:
@@ -42,7 +47,7 @@ def test_one_key_is_one_run_however_often_it_is_opened(mlflow_uri: str) -> None:
         )
 
     first = open_run("k1")
-    mlflow_runs.finish_run(mlflow_uri, first, "FAILED")
+    mlflow_runs.finish_run(mlflow_uri, first, TrialState.FAILED)
     assert open_run("k1") == first
     assert open_run("k2") != first
     found = {run["run_id"]: run for run in mlflow_runs.list_runs(mlflow_uri)}
@@ -89,9 +94,12 @@ def test_artifacts_lie_next_to_the_sqlite_file(mlflow_uri: str, run_id: str, tmp
 
 def test_finishing_sets_status_metrics_and_tags_and_twice_is_harmless(mlflow_uri: str, run_id: str) -> None:
     for _ in range(2):
-        mlflow_runs.finish_run(mlflow_uri, run_id, "FINISHED", metrics={"best/AP": 0.5}, tags={"verdict": "good"})
+        mlflow_runs.finish_run(
+            mlflow_uri, run_id, TrialState.FINISHED, metrics={"best/AP": 0.5}, tags={"verdict": "good"}
+        )
     [run] = mlflow_runs.list_runs(mlflow_uri)
     assert (run["status"], run["metrics"], run["tags"]["verdict"]) == ("FINISHED", {"best/AP": 0.5}, "good")
+    assert run["tags"]["yolab.state"] == "finished"
     assert len(mlflow_runs.client(mlflow_uri).get_metric_history(run_id, "best/AP")) == 1
 
 

@@ -1,16 +1,29 @@
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.reporting import Recorder, folder_reporter
 from yolab.tracking.journal import FILE_NAME, Flusher, Journal
 from yolab.tracking.mlflow_runs import client, list_runs
-from yolab.tracking.tracked import TrackedReporter, tracked
-from yolab.training.reporter import FolderReporter
+from yolab.tracking.tracked import Tracking, tracked
+from yolab.training.reporter import FolderCheckpoints, Reporter
 
 
-def train(reporter: TrackedReporter, epochs: range, scratch: Path) -> None:
+@contextmanager
+def reported(folder: Path, uri: str, run_id: str, scratch: Path) -> Iterator[Reporter]:
+    with tracked(folder, uri, run_id, scratch) as tracking:
+        yield folder_reporter(folder, tracking)
+
+
+def untracked(folder: Path) -> Reporter:
+    """A reporter whose journal is sent nowhere."""
+    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), None))
+
+
+def train(reporter: Reporter, epochs: range, scratch: Path) -> None:
     """Report a loss of 1/epoch with a checkpoint for each epoch."""
     scratch.mkdir(exist_ok=True)
     for epoch in epochs:
@@ -30,26 +43,26 @@ def epochs_in(path: Path) -> list[int]:
 
 
 def test_every_checkpoint_carries_the_journal_up_to_its_epoch(folder: Path, tmp_path: Path) -> None:
-    reporter = TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None)
+    reporter = untracked(folder)
     assert reporter.restore() is None
     train(reporter, range(1, 4), tmp_path / "scratch")
     assert (folder / "checkpoint" / "weights").read_text() == "3"
     assert epochs_in(folder / "checkpoint" / FILE_NAME) == epochs_in(folder / FILE_NAME) == [1, 2, 3]
     assert not reporter.should_stop()
-    reporter.inner.stop_requested = True
-    assert reporter.should_stop()
+    assert reporter.also(Recorder(stop_after=0)).should_stop()
 
 
 def test_what_was_not_durable_is_repeated_and_in_the_journal_once(folder: Path, tmp_path: Path) -> None:
-    class Failing(FolderReporter):
-        def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+    class Failing(FolderCheckpoints):
+        def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
             if epoch == 3:
                 raise ConnectionError("the storage is away")
-            super().report(epoch, metrics, checkpoint)
+            super().save(epoch, metrics, checkpoint)
 
+    failing = Reporter(folder, Failing(folder), [Tracking(Journal(folder / FILE_NAME), None)])
     with pytest.raises(ConnectionError):
-        train(TrackedReporter(Failing(folder), Journal(folder / FILE_NAME), None), range(1, 5), tmp_path / "scratch")
-    again = TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None)
+        train(failing, range(1, 5), tmp_path / "scratch")
+    again = untracked(folder)
     assert again.restore() == folder / "checkpoint"
     assert epochs_in(folder / FILE_NAME) == [1, 2]
     train(again, range(3, 5), tmp_path / "scratch")
@@ -60,7 +73,7 @@ def test_a_run_that_is_interrupted_and_resumed_elsewhere_has_every_point_once(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     for place, epochs in (("here", range(1, 4)), ("there", range(4, 6))):
-        with tracked(FolderReporter(folder), mlflow_uri, run_id, tmp_path / place) as reporter:
+        with reported(folder, mlflow_uri, run_id, tmp_path / place) as reporter:
             reporter.restore()
             train(reporter, epochs, tmp_path / "scratch")
     history = client(mlflow_uri).get_metric_history(run_id, "loss")
@@ -73,8 +86,8 @@ def test_resuming_delivers_what_could_not_be_sent_before(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     """Even if nothing is left to train."""
-    train(TrackedReporter(FolderReporter(folder), Journal(folder / FILE_NAME), None), range(1, 4), tmp_path / "scratch")
-    with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+    train(untracked(folder), range(1, 4), tmp_path / "scratch")
+    with reported(folder, mlflow_uri, run_id, folder) as reporter:
         reporter.restore()
     assert len(client(mlflow_uri).get_metric_history(run_id, "loss")) == 3
 
@@ -83,7 +96,7 @@ def test_artifacts_are_kept_with_the_run_and_in_mlflow(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     (tmp_path / "picture.png").write_bytes(b"png")
-    with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+    with reported(folder, mlflow_uri, run_id, folder) as reporter:
         assert reporter.save_artifact(tmp_path / "picture.png") == folder / "picture.png"
         reporter.save_artifact(tmp_path / "picture.png", "evaluation")
     assert (folder / "picture.png").exists()
@@ -96,15 +109,15 @@ def test_a_file_that_was_removed_keeps_no_other_from_mlflow(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"png")
-    with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
-        reporter.flusher.send(folder / "removed.png", "")
+    with reported(folder, mlflow_uri, run_id, folder) as reporter:
+        reporter.observers[0].flusher.send(folder / "removed.png", "")
         reporter.save_artifact(tmp_path / "a.png")
     assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png", "log.txt"]
 
 
 def test_a_run_says_what_it_does_and_what_ended_it(folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str) -> None:
     def fail() -> None:
-        with tracked(FolderReporter(folder), mlflow_uri, run_id, folder) as reporter:
+        with reported(folder, mlflow_uri, run_id, folder) as reporter:
             train(reporter, range(1, 3), tmp_path / "scratch")
             raise ZeroDivisionError("in the third epoch")
 
@@ -125,12 +138,13 @@ def test_artifacts_stay_in_the_folder_and_never_block_if_mlflow_is_away(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     journal = Journal(folder / FILE_NAME)
-    reporter = TrackedReporter(FolderReporter(folder), journal, Flusher(journal, away_uri, "0" * 32))
+    flusher = Flusher(journal, away_uri, "0" * 32)
+    reporter = folder_reporter(folder, Tracking(journal, flusher))
     start = time.monotonic()
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"png")
         reporter.save_artifact(tmp_path / name)
         assert (folder / name).exists()
     assert time.monotonic() - start < 1
-    assert not reporter.flusher.close(3)
+    assert not flusher.close(3)
     assert "MLflow lacks 2 files of the run, such as" in caplog.text

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests import tiny_set
+from tests.reporting import folder_reporter
 from yolab.assignment.policies import POLICIES, Policy
 from yolab.data import loaded_data
 from yolab.data.augment import AUGMENTATIONS, Augmentation
@@ -14,7 +15,6 @@ from yolab.experiment import Experiment, build
 from yolab.preflight import check_model
 from yolab.training.loop import train
 from yolab.training.optimiser import OPTIMISERS, Optimiser
-from yolab.training.reporter import FolderReporter
 
 NAMED = {
     "assigner__policy": "every_second",
@@ -56,7 +56,7 @@ def seen(monkeypatch):
 def test_a_run_trains_with_added_rows(seen, small_set, tmp_path):
     described = experiment(small_set, **NAMED)
     check_model(described)
-    metrics = train(described, loaded_data.load(described.data), FolderReporter(tmp_path))
+    metrics = train(described, loaded_data.load(described.data), folder_reporter(tmp_path))
     assert np.isfinite(metrics["loss"])
     assert set(seen) == {"every_second", "rmsprop", "night"}
     assert 6 <= seen.count("night") <= 18  # of 24 images, each with probability one half

@@ -9,7 +9,7 @@ import torch
 from yolab.data.images import ImageFolder
 from yolab.data.samples import Sample, Samples
 from yolab.experiment import build
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training import autoanchor
 
 

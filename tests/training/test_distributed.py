@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests import tiny_set
+from tests.reporting import folder_reporter
 from yolab.data import loaded_data
 from yolab.experiment import Scale, build
 from yolab.models import zoo
@@ -20,7 +21,6 @@ from yolab.models.blueprint import scaled
 from yolab.models.detector import Detector
 from yolab.training.distributed import Workers
 from yolab.training.loop import train
-from yolab.training.reporter import FolderReporter
 
 
 def _free_port() -> int:
@@ -37,7 +37,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
         experiment = build({}, tiny_set.experiment(Path(root), **changes), "test")
         target = Path(folder, policy)
         target.mkdir(exist_ok=True)
-        metrics = train(experiment, loaded_data.load(experiment.data), FolderReporter(target), Workers(rank, size))
+        metrics = train(experiment, loaded_data.load(experiment.data), folder_reporter(target), Workers(rank, size))
         (target / f"metrics-{rank}.json").write_text(json.dumps(metrics))
     if size > 1:
         dist.destroy_process_group()

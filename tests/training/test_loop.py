@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import tiny_set
+from tests.reporting import Recorder, folder_reporter
 from yolab.assignment import policies
 from yolab.data import loaded_data
 from yolab.data.batch import Targets
@@ -23,32 +23,18 @@ from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import Assigner, Experiment, Model, Scale, build
 from yolab.losses import detection_loss
 from yolab.models.detector import Detector, blueprint_of
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training.ema import Ema
 from yolab.training.loop import EVALUATION, train
 from yolab.training.optimiser import clip, make_optimiser
-from yolab.training.reporter import FolderReporter
-
-
-class Recorder(FolderReporter):
-    """Keeps what was reported, and stops after a given epoch."""
-
-    def __init__(self, folder: Path, stop_after: int | None = None) -> None:
-        super().__init__(folder)
-        self.reported: list[dict[str, float]] = []
-        self.stop_after = stop_after
-
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        super().report(epoch, metrics, checkpoint)
-        self.reported.append(dict(metrics))
-        self.stop_requested = epoch == self.stop_after
+from yolab.training.reporter import Reporter
 
 
 def experiment(root: Path, **changes: object) -> Experiment:
     return build({}, tiny_set.experiment(root, **changes), "test")
 
 
-def train_on(experiment: Experiment, reporter: FolderReporter, **options: Any) -> dict[str, float]:
+def train_on(experiment: Experiment, reporter: Reporter, **options: Any) -> dict[str, float]:
     return train(experiment, loaded_data.load(experiment.data), reporter, **options)
 
 
@@ -59,14 +45,15 @@ ADAMW = {"recipe__optimiser__name": "adamw", "recipe__optimiser__lr": 0.001, "re
 def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set, tmp_path):
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
     undisturbed.mkdir(), stopped.mkdir()
-    train_on(experiment(small_set, **optimiser), Recorder(undisturbed))
-    first = Recorder(stopped, stop_after=1)
-    train_on(experiment(small_set, **optimiser), first)
+    train_on(experiment(small_set, **optimiser), folder_reporter(undisturbed))
+    first = Recorder(stop_after=1)
+    train_on(experiment(small_set, **optimiser), folder_reporter(stopped, first))
     assert len(first.reported) == 1
     of_a_later_epoch = stopped / EVALUATION / after_epoch(9)
     of_a_later_epoch.touch()
-    second = Recorder(stopped)
-    train_on(experiment(small_set, compute__loader_processes=1, **optimiser), second)
+    second = Recorder()
+    resumed = experiment(small_set, compute__loader_processes=1, **optimiser)
+    train_on(resumed, folder_reporter(stopped, second))
     assert len(second.reported) == 2
     for name in ("weights.safetensors", "trained.safetensors"):
         ours, theirs = (load_file(folder / "checkpoint" / name) for folder in (undisturbed, stopped))
@@ -78,8 +65,9 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set
 def test_a_run_learns(optimiser, small_set, tmp_path):
     changes = {"recipe__epochs": 30, "recipe__evaluate_every": 30, "data__augment__preset": "none", "recipe__batch": 4}
     short = {"recipe__warmup__bias_lr": 0.01, "recipe__loss__objectness": 64.0, "recipe__loss__classification": 4.0}
-    recorder = Recorder(tmp_path)
-    metrics = train_on(experiment(small_set, **(changes | short | optimiser), assigner__top_k=30), recorder)
+    recorder = Recorder()
+    described = experiment(small_set, **(changes | short | optimiser), assigner__top_k=30)
+    metrics = train_on(described, folder_reporter(tmp_path, recorder))
     losses = [reported["loss"] for reported in recorder.reported]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert metrics["ap50"] > 0.1
@@ -88,7 +76,7 @@ def test_a_run_learns(optimiser, small_set, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(small_set, tmp_path):
     changes = {"recipe__optimiser__lr": 1e6, "recipe__warmup__at_most": 0.0}
     with pytest.raises(YolabError, match=r"The loss is no longer a number in epoch \d, batch \d"):
-        train_on(experiment(small_set, **changes), FolderReporter(tmp_path))
+        train_on(experiment(small_set, **changes), folder_reporter(tmp_path))
     with safe_open(tmp_path / "failed_batch.safetensors", framework="pt") as kept:
         assert kept.get_tensor("images").shape == (8, 3, 64, 64)
         assert kept.metadata()["epoch"] == "1"
@@ -96,7 +84,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(sm
 
 def test_frozen_nodes_keep_their_weights_and_statistics(small_set, tmp_path):
     changes = {"recipe__epochs": 1, "recipe__freeze": ["stem", "stage*"]}
-    train_on(experiment(small_set, **changes), FolderReporter(tmp_path))
+    train_on(experiment(small_set, **changes), folder_reporter(tmp_path))
     trained = load_file(tmp_path / "checkpoint" / "trained.safetensors")
     fresh = fresh_weights(small_set)
     changed = {name.split(".")[1] for name in trained if not torch.equal(trained[name], fresh[name])}
@@ -112,9 +100,11 @@ def fresh_weights(root: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_stops_when_its_scores_no_longer_rise(small_set, tmp_path):
     changes = {"recipe__epochs": 8, "recipe__patience": 2, "recipe__optimiser__lr": 1e-9}
-    recorder = Recorder(tmp_path)
-    train_on(experiment(small_set, **changes), recorder)
+    recorder = Recorder()
+    train_on(experiment(small_set, **changes), folder_reporter(tmp_path, recorder))
     assert len(recorder.reported) == 3
+    train_on(experiment(small_set, **changes), folder_reporter(tmp_path, recorder))
+    assert len(recorder.reported) == 3, "a run that has ended trains no more when it is resumed"
 
 
 @pytest.mark.parametrize("changes", [{"recipe__multi_scale": 0.5}, {"recipe__optimiser__clip": 0.1}])
@@ -123,12 +113,12 @@ def test_sizes_of_batches_and_clipping_change_what_is_learned(changes, small_set
     results = []
     for name, described in (("usual", usual), ("other", other)):
         (tmp_path / name).mkdir()
-        results.append(train_on(experiment(small_set, **described), FolderReporter(tmp_path / name)))
+        results.append(train_on(experiment(small_set, **described), folder_reporter(tmp_path / name)))
     assert results[0]["loss"] != results[1]["loss"]
 
 
 def test_a_trace_and_where_the_time_of_a_step_goes(small_set, tmp_path):
-    metrics = train_on(experiment(small_set, recipe__epochs=1), FolderReporter(tmp_path), profile_steps=1)
+    metrics = train_on(experiment(small_set, recipe__epochs=1), folder_reporter(tmp_path), profile_steps=1)
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     phases = [metrics[f"step_{phase}_seconds"] for phase in ("data", "forward", "loss", "backward", "optimiser")]
     assert all(seconds > 0 for seconds in phases)
@@ -185,7 +175,7 @@ def test_a_step_never_waits_for_the_device(policy, monkeypatch):
 def test_progress_counts_every_batch(small_set, tmp_path):
     seen = []
     changes = {"recipe__epochs": 1}
-    train_on(experiment(small_set, **changes), FolderReporter(tmp_path), progress=lambda *step: seen.append(step))
+    train_on(experiment(small_set, **changes), folder_reporter(tmp_path), progress=lambda *step: seen.append(step))
     assert seen == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
 
 
@@ -193,10 +183,10 @@ def test_a_kill_between_the_renames_of_a_checkpoint_loses_nothing(tmp_path):
     checkpoint = tmp_path / "new"
     checkpoint.mkdir()
     (checkpoint / "state").write_text("epoch 1")
-    reporter = FolderReporter(tmp_path)
+    reporter = folder_reporter(tmp_path)
     reporter.report(1, {}, checkpoint)
     shutil.move(tmp_path / "checkpoint", tmp_path / "checkpoint.previous")
-    restored = FolderReporter(tmp_path).restore()
+    restored = folder_reporter(tmp_path).restore()
     assert restored is not None
     assert (restored / "state").read_text() == "epoch 1"
 
@@ -209,7 +199,7 @@ def test_a_run_reads_no_annotations_and_writes_into_no_array_of_its_data(small_s
     shutil.rmtree(root / "annotations")
     before = pickle.dumps(data)
     (tmp_path / "run").mkdir()
-    train(described, data, FolderReporter(tmp_path / "run"))
+    train(described, data, folder_reporter(tmp_path / "run"))
     assert not data.train.samples.boxes.flags.writeable
     assert_unchanged(pickle.loads(before).train.samples, data.train.samples)
 

@@ -9,11 +9,13 @@ from yolab.cli import (
     ablate,
     bench,
     compare,
+    cp,
     data,
     doctor,
     evaluate,
     export,
     logs,
+    ls,
     models,
     plan,
     predict,
@@ -26,7 +28,6 @@ from yolab.cli import (
 )
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
-from yolab.interruption import stop_on_sigterm_as_on_ctrl_c
 
 app = typer.Typer(
     help="A lab for YOLOv7-style detectors: sweep on Ray, compare in MLflow, promote the best, proven equal.",
@@ -36,13 +37,14 @@ app = typer.Typer(
 )
 for verb in (
     doctor,
+    ls,
+    cp,
     models,
     train,
     evaluate,
     predict,
     export,
     plan,
-    sweep,
     ablate,
     runs,
     logs,
@@ -53,6 +55,7 @@ for verb in (
 ):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
+app.add_typer(sweep.app, name="sweep")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 
@@ -60,7 +63,6 @@ app.add_typer(weights.app, name="weights")
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
     interrupted (Typer's own answer to Ctrl-C)."""
-    stop_on_sigterm_as_on_ctrl_c()
     try:
         app()
     except YolabError as error:

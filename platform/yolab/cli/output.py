@@ -2,19 +2,111 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from yolab.jobs.result import Result
+from yolab.jobs.watcher import Watcher
+
+if TYPE_CHECKING:
+    from yolab.jobs.watcher import RunningTrials
+
 console = Console(stderr=True)
 
-JsonOption = typer.Option("--json", help="Print one JSON document on stdout.")
+# Options that many commands have
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", envvar="YOLAB_STORAGE", show_envvar=False,
+                 help="Where the runs are kept, a folder; default: YOLAB_STORAGE, else runs."),
+]  # fmt: skip
+UriOption = Annotated[
+    str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")
+]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")]
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment file.")]
+
+
+class Terminal(Watcher):
+    """Prints what a job says, and draws one progress bar, or a live table, where there is a terminal."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: Any = None
+        self._what = ""
+        self._live: Live | None = None
+
+    def note(self, text: str) -> None:
+        console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def progress(self, what: str, done: int = 0, total: int | None = None) -> None:
+        if what != self._what:
+            self._end_bar()
+            self._bar.start()
+            self._task, self._what = self._bar.add_task(what, total=total), what
+        self._bar.update(self._task, completed=done, total=total)
+        if total is not None and done >= total:
+            self._end_bar()
+
+    def trials(self, running: "RunningTrials") -> None:
+        self._end_bar()
+        if not console.is_terminal:
+            for line in running.news_lines():
+                self.note(line)
+            return
+        title, columns, lines = running.table(most=max(1, console.height - 6))
+        if self._live is None:
+            self._live = Live(console=console, transient=True)
+            self._live.start()
+        self._live.update(table_of(title, columns, lines))
+
+    def close(self) -> None:
+        """Take the bar and the live table away."""
+        self._end_bar()
+        if self._live is not None:
+            self._live.stop()
+
+    def _end_bar(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._bar.stop()
+            self._task, self._what = None, ""
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Give a watcher that prints; nothing of it is left on the screen but what it said."""
+    watcher = Terminal()
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def show(result: Result, as_json: bool, draw: Callable[[], object]) -> None:
+    """Print a job's result as JSON, or by `draw`, and end with its exit code."""
+    if as_json:
+        print_json(result.document())
+    else:
+        draw()
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def say(text: str) -> None:
+    """Print a line beside the result, on stderr."""
+    console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -38,16 +130,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     out = Console()
     needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
     Console(width=max(needed, out.width)).print(table)
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Progress]:
-    """Give a progress display on stderr; without a terminal it stays silent."""
-    columns = (TextColumn(what), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        yield progress
 
 
 def cell(value: Any) -> str:

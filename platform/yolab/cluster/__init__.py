@@ -1,0 +1,11 @@
+"""Ray: the one place that imports it."""
+
+import os
+
+# Ray reads these when it is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a report waits for this poll
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with it Tune prints its settings even when told to be quiet
+# a trial that was stopped or paused sends its rest to MLflow before another one has its process
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "30")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")

@@ -17,7 +17,7 @@ _OVERHEAD_SECONDS = {False: 3.0, True: 30.0}  # of a trial, whether it has sever
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostEstimate:
     """`trials` that take so many `epochs` together, at most `at_once` in parallel; `hours` on the clock and of devices
     (GPUs, or CPU cores where none is used); the most bytes that a worker takes; what was measured."""
 
@@ -35,7 +35,9 @@ class Plan:
         return self.device_hours * price
 
 
-def plan(experiments: Sequence[Experiment], share: float, checked: CheckedExperiment, capacity: Capacity) -> Plan:
+def estimate(
+    experiments: Sequence[Experiment], share: float, checked: CheckedExperiment, capacity: Capacity
+) -> CostEstimate:
     """Return what these trials take, if each runs for `share` of its epochs on average; the caller is connected to Ray.
 
     Steps of other points than those measured are taken to grow as their GFLOPs.
@@ -63,7 +65,7 @@ def plan(experiments: Sequence[Experiment], share: float, checked: CheckedExperi
         epochs += own
     devices = compute.workers * (compute.gpus_per_worker or compute.cpus_per_worker)
     at_once = capacity.at_once(compute)
-    return Plan(
+    return CostEstimate(
         len(experiments),
         epochs,
         at_once,
@@ -73,16 +75,3 @@ def plan(experiments: Sequence[Experiment], share: float, checked: CheckedExperi
         max(each.memory_bytes for each in measured),
         dict(zip(known, (each.step_seconds for _, each in by_cost))),
     )
-
-
-def share_of_epochs(scheduler: str, epochs: int, grace: int, reduction: int) -> float:
-    """Return how much of its epochs a trial gets on average: with successive halving, all get the grace, one of
-    `reduction` so many times as much, and so on; other schedulers are taken to stop none."""
-    if scheduler not in ("asha", "hyperband"):
-        return 1.0
-    total, rung, alive = 0.0, min(grace, epochs), 1.0
-    reached = 0
-    while reached < epochs:
-        total += alive * (rung - reached)
-        reached, rung, alive = rung, min(epochs, rung * reduction), alive / reduction
-    return total / epochs

@@ -1,5 +1,5 @@
-"""One run: in this process, or over several workers by Ray Train, where a worker that dies is replaced and the run
-goes on from its last checkpoint."""
+"""One run over several workers by Ray Train, where a worker that dies is replaced and the run goes on from its last
+checkpoint."""
 
 import shutil
 import tempfile
@@ -8,20 +8,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import train as ray_train
+from ray.train.torch import TorchTrainer
+
 from yolab.cluster.connect import connected
 from yolab.data.loaded_data import LoadedData
+from yolab.evaluation.score_names import TRIAL_METRICS
 from yolab.experiment import Experiment
 from yolab.polling import every_second
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.distributed import Workers
-from yolab.training.loop import Progress, train
-from yolab.training.reporter import CHECKPOINT, AnnouncingReporter, FolderReporter, keep_file
+from yolab.training.loop import train
+from yolab.training.reporter import CHECKPOINT, Reporter
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
 # Ray Tune wants the scores at every report; between two evaluations they are those of the last
-NO_SCORES = {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}
+NO_SCORES = dict.fromkeys(TRIAL_METRICS, 0.0)
 
 _RAY = "ray"
 
@@ -38,31 +43,24 @@ def unpacked(checkpoint: Any, folder: Path) -> Path | None:
     return Path(checkpoint.to_directory(str(target)))
 
 
-class RayTrainReporter:
-    """Reports to the Ray Train run that this process is a worker of. Files go to the run's folder, which all nodes
-    share, what only this process needs to `scratch`."""
+class RayTrainCheckpoints:
+    """The checkpoints of the Ray Train run that this process is a worker of; what only this process needs goes to
+    `scratch`."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
-        self.folder, self.scratch = folder, scratch
-        self.last = dict(NO_SCORES)
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.last_metrics = dict(NO_SCORES)
 
-    def restore(self) -> Path | None:
-        from ray import train as ray_train
-
+    def last(self) -> Path | None:
         return unpacked(ray_train.get_checkpoint(), self.scratch)
 
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        from ray import train as ray_train
-
-        self.last |= metrics
+    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        self.last_metrics |= metrics
         whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
-        ray_train.report({**self.last, "epoch": epoch}, checkpoint=whole)
+        ray_train.report({**self.last_metrics, "epoch": epoch}, checkpoint=whole)
 
     def should_stop(self) -> bool:
         return False
-
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        return keep_file(path, self.folder / under)
 
 
 def run(
@@ -72,26 +70,16 @@ def run(
     uri: str,
     run_id: str,
     on_epoch: OnEpoch,
-    on_batch: Progress,
     profile_steps: int = 0,
-) -> dict[str, float]:
-    """Train in this process, or over `compute.workers` workers, and return the metrics of the last epoch.
+) -> None:
+    """Train over `compute.workers` workers; `on_epoch` is called within seconds after each epoch.
 
     Leaves the last checkpoint in `folder/checkpoint`; goes on from what `folder` already has. Raises what ended the
     run.
     """
-    if experiment.compute.workers == 1:
-        with tracked(FolderReporter(folder), uri, run_id, folder) as reporter:
-            train(
-                experiment, data, AnnouncingReporter(reporter, on_epoch), progress=on_batch, profile_steps=profile_steps
-            )
-    else:
-        import ray
-
-        with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
-            last = fit(experiment, ray.put(data), folder, uri, run_id, profile_steps=profile_steps)
-        shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
-    return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
+    with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
+        last = fit(experiment, ray.put(data), folder, uri, run_id, profile_steps=profile_steps)
+    shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
 
 
 def fit(
@@ -109,9 +97,6 @@ def fit(
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
     KeyboardInterrupt for Ctrl-C.
     """
-    from ray import train as ray_train
-    from ray.train.torch import TorchTrainer
-
     compute = experiment.compute
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     trainer = TorchTrainer(
@@ -149,21 +134,15 @@ def fit(
 
 def work(config: dict[str, Any]) -> None:
     """Be one worker of a run: what Ray Train executes in each of its processes."""
-    import ray
-    from ray import train as ray_train
-
     context = ray_train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
-    experiment = Experiment.model_validate(config["experiment"])
+    experiment, folder = Experiment.model_validate(config["experiment"]), Path(config["folder"])
     with tempfile.TemporaryDirectory() as scratch:
-        reporter = RayTrainReporter(Path(config["folder"]), Path(scratch))
-        writes = workers.rank == 0
-        with (
-            tracked(reporter, config["uri"], config["run_id"], Path(scratch))
-            if writes
-            else nullcontext(reporter) as own
-        ):
-            train(experiment, ray.get(config["data"]), own, workers, profile_steps=config["profile"])
+        tracking = tracked(folder, config["uri"], config["run_id"], Path(scratch))
+        with tracking if workers.rank == 0 else nullcontext() as observer:
+            observers = [observer] if observer else []
+            reporter = Reporter(folder, RayTrainCheckpoints(Path(scratch)), observers)
+            train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
 
 
 def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:

@@ -1,156 +1,194 @@
-"""A search over an experiment by Ray Tune: trials in parallel, the bad ones stopped early, all of them in MLflow."""
+"""The trials of a sweep or a table by Ray Tune: in parallel, the bad ones stopped early, all of them in MLflow."""
 
 import functools
+import importlib
+import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ray
 import torch
-from ray import tune
-from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
+from ray import cloudpickle, tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher as TuneSearcher
 
-from yolab.cluster import ray_train as train_cluster
+from yolab.cluster import ray_train
 from yolab.cluster.connect import TRIAL_RESOURCE
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
-from yolab.evaluation.latency import seconds_an_image
+from yolab.evaluation.latency import seconds_of
+from yolab.evaluation.score_names import LATENCY
 from yolab.experiment import Experiment
-from yolab.models.device import choose_device
-from yolab.models.fold import fold
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.search import schedulers, search_space
-from yolab.search.searchers import Points, PointSearch
-from yolab.search.sweep_folder import ENDED, NAME, POINT, SUCCEEDED, Events
+from yolab.search.schedulers import Settings
+from yolab.search.search_space import Point
+from yolab.search.searchers import Searcher
+from yolab.search.sweep_folder import SweepFolder
+from yolab.search.trial import NAME, POINT, Row, TrialState, state_of
 from yolab.storage import claim
-from yolab.tracking import mlflow_runs, record
+from yolab.tracking import mlflow_runs, record, tags
 from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
-from yolab.training.reporter import Reporter, keep_file
+from yolab.training.reporter import Reporter
+
+logger = logging.getLogger(__name__)
 
 _TUNE = "tune"  # and tune-2, … : a part of the sweep each, which Tune restores as a whole
 _CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
 _KEPT = 2  # checkpoints of a trial; Tune writes its whole state down for every so many
-_KEPT_BY_PBT = 4  # because other trials go on from them
+_KEPT_FOR_OTHERS = 4  # where other trials go on from them
 _RUN_ID = "run_id"
 _FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
-_SCORES = ("epoch", "ap", "ap50", "ap_small", "latency_ms", "train_seconds", "time_total_s")
+_NOTED = ("epoch", *ray_train.NO_SCORES, LATENCY, "train_seconds", "time_total_s")  # of a report, in the events
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What is searched, and where it is kept: trials at `points` around an experiment, which `scheduler` may end;
-    `folder` is `runs/<name>`; trials are children of `parent_id` and carry `tags`, some by their names more. A trial
-    that crashes is begun again from its last checkpoint, `retries` times. `work` is what a trial of one worker does."""
+class Trials:
+    """What Tune runs: trials at the points of a `searcher` around an experiment, which a scheduler, by its name, may
+    end; what happens to them is kept in `folder`. They are children of the MLflow run `parent_id` and carry `tags`,
+    some by their names more. A trial that crashes is begun again from its last checkpoint, `retries` times. `work` is
+    what a trial of one worker does."""
 
-    name: str
-    key: str
-    folder: Path
+    folder: SweepFolder
     checked: CheckedExperiment
     uri: str
     parent_id: str
-    tags: dict[str, str]
-    points: Points
-    scheduler: TrialScheduler
+    tags: Mapping[str, str]
+    searcher: Searcher
     retries: int
+    scheduler: str = "none"
+    settings: Settings | None = None
     with_latency: bool = False
     own_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     work: Callable[[Experiment, LoadedData, Reporter], object] = train
 
-
-class TuneReporter:
-    """Reports to the Tune trial that this process runs: no more than the driver needs, because Tune keeps statistics of
-    every number and writes all of them down again and again. Files stay in the trial's folder, others in `scratch`."""
-
-    def __init__(self, folder: Path, scratch: Path, run_id: str) -> None:
-        self.folder, self.scratch, self.run_id = folder, scratch, run_id
-        self.started = time.perf_counter()
-        self.epoch, self.last = 0, dict(train_cluster.NO_SCORES)
-
-    def restore(self) -> Path | None:
-        return train_cluster.unpacked(tune.get_checkpoint(), self.scratch)
-
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        self.last |= {name: value for name, value in metrics.items() if name in self.last}
-        self.epoch = epoch
-        whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
-        seconds = time.perf_counter() - self.started
-        told = {**self.last, "epoch": epoch, "train_seconds": seconds, _RUN_ID: self.run_id}
-        tune.report(told, checkpoint=whole)
-
-    def end(self, failure: str, reason: str) -> None:
-        """Tell the driver that the trial can't go on, and why: to begin it again would end the same way."""
-        tune.report({**self.last, "epoch": self.epoch, _FAILURE: failure, _REASON: reason})
-
-    def should_stop(self) -> bool:
-        return False
-
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        return keep_file(path, self.folder / under)
+    @property
+    def path(self) -> Path:
+        return self.folder.place.path
 
 
-def run(sweep: Sweep, capacity: Capacity) -> None:
-    """Search until nothing is left to do, or until it is interrupted; the caller is connected to Ray.
+def run(trials: Trials, capacity: Capacity) -> None:
+    """Run trials until nothing is left to do, or until it is interrupted; the caller is connected to Ray.
 
     Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
     Raises YolabError if no trial succeeded.
     """
-    experiment = sweep.checked.experiment
+    experiment = trials.checked.experiment
     if experiment.compute.workers > 1 and TRIAL_RESOURCE not in ray.cluster_resources():
         raise UsageError(
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
-    data = ray.put(sweep.checked.data)  # once, for all trials
-    trainable = tune.with_resources(functools.partial(_trial, sweep=sweep, data=data), _resources_of_trial(sweep))
-    events = Events(sweep.folder)
-    begun = claim.last_numbered(sweep.folder, _TUNE)
-    if begun and any(row["state"] not in ENDED for row in events.rows().values()):
-        _replace_missing_checkpoints(begun)
-        tune.Tuner.restore(str(begun), trainable=trainable, resume_unfinished=True, restart_errored=True).fit()
-        if any(row["state"] not in ENDED for row in events.rows().values()):
+    folder = trials.folder
+    key = folder.key
+    data = ray.put(trials.checked.data)  # once, for all trials
+    trial = functools.partial(_trial, trials=trials, key=key, data=data)
+    trainable = tune.with_resources(trial, _resources_of_trial(experiment))
+    begun = claim.last_numbered(folder.place, _TUNE)
+    left = _restored(begun.path, trainable) if begun and _goes_on(folder) else None
+    if left:
+        left.fit()
+        if _goes_on(folder):
             return
-    if sweep.points.next({}, events.rows()) is not None:
-        _tuner(sweep, trainable, capacity).fit()
-    rows = events.rows().values()
-    if rows and all(row["state"] == "failed" for row in rows):
-        raise YolabError(f"Every trial of {sweep.name} failed; the first: {next(iter(rows))['reason']}")
+    if trials.searcher.suggest({}, folder.rows()) is not None:
+        _tuner(trials, key, trainable, capacity).fit()
+    rows = folder.rows().values()
+    if rows and all(state_of(row) is TrialState.FAILED for row in rows):
+        raise YolabError(f"Every trial of {folder.name} failed; the first: {next(iter(rows))['reason']}")
 
 
-def _tuner(sweep: Sweep, trainable: Any, capacity: Capacity) -> tune.Tuner:
+def _restored(path: Path, trainable: Any) -> tune.Tuner | None:
+    """Return Tune as it was left in a folder, None if what it noted was written by a yolab that is no more."""
+    _replace_missing_checkpoints(path)
+    try:
+        return tune.Tuner.restore(str(path), trainable=trainable, resume_unfinished=True, restart_errored=True)
+    except (ImportError, AttributeError) as error:  # it is pickled, classes by their names
+        logger.warning("An earlier yolab began %s (%s): its unfinished trials begin anew.", path.parent.name, error)
+        return None
+
+
+def _goes_on(folder: SweepFolder) -> bool:
+    return any(not state_of(row).has_ended for row in folder.rows().values())
+
+
+def _tuner(trials: Trials, key: str, trainable: Any, capacity: Capacity) -> tune.Tuner:
     """Return Tune, ready for the points that nothing is recorded of."""
-    at_once = capacity.at_once(sweep.checked.experiment.compute)
-    schedulers.remember(sweep.scheduler, Events(sweep.folder).news())
+    at_once = capacity.at_once(trials.checked.experiment.compute)
+    hands_on = schedulers.changes_points(trials.scheduler)  # then all trials take turns
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            num_samples=-1,  # the points say when there are no more
-            max_concurrent_trials=None if _is_pbt(sweep) else at_once,  # PBT lets its trials take turns
-            search_alg=PointSearch(sweep.points, sweep.folder),
-            scheduler=sweep.scheduler,
+            num_samples=-1,  # the searcher says when there are no more
+            max_concurrent_trials=None if hands_on else at_once,
+            search_alg=PointSearcher(trials.searcher, trials.folder),
+            scheduler=scheduler_of(trials.scheduler, trials.settings, SweepFolder(trials.folder.place).news()),
             trial_dirname_creator=lambda trial: trial.config[NAME],
         ),
         run_config=tune.RunConfig(
-            name=claim.unused(sweep.folder, _TUNE).name,
-            storage_path=str(sweep.folder.resolve()),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT_BY_PBT if _is_pbt(sweep) else _KEPT),
-            failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            callbacks=[_Recorder(sweep)],
+            name=claim.unused(trials.folder.place, _TUNE).name,
+            storage_path=str(trials.path),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=_KEPT_FOR_OTHERS if hands_on else _KEPT),
+            failure_config=tune.FailureConfig(max_failures=trials.retries),
+            callbacks=[_Recorder(trials, key)],
             verbose=0,
         ),
     )
 
 
-def _is_pbt(sweep: Sweep) -> bool:
-    return isinstance(sweep.scheduler, PopulationBasedTraining)
+def scheduler_of(name: str, settings: Settings | None, earlier: Sequence[Row]) -> TrialScheduler:
+    """Return Tune's scheduler of a name, told what the trials of a sweep's earlier parts came to, which Tune has
+    forgotten, if it can hold new ones against them."""
+    row = schedulers.find(name)
+    described = row.build(settings or Settings(1))
+    module, _, kind = described.path.partition(":")
+    scheduler: TrialScheduler = getattr(importlib.import_module(module), kind)(**described.arguments)
+    for event in earlier if row.remembers else ():
+        trial = SimpleNamespace(trial_id=event[NAME])
+        scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_result(None, trial, event)
+        scheduler.on_trial_remove(None, trial)
+    return scheduler
+
+
+class PointSearcher(TuneSearcher):
+    """Gives Tune's trials their names and points. What the trials came to it reads from the sweep's folder, so all that
+    it has to remember is what it gave."""
+
+    def __init__(self, searcher: Searcher, folder: SweepFolder) -> None:
+        super().__init__(metric="ap", mode="max")
+        self.source = searcher  # not `searcher`: Tune takes that for one that it wraps
+        self.folder = SweepFolder(folder.place)
+        self.given: dict[str, Point] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        found = self.source.suggest(self.given, self.folder.rows())
+        if found is None:
+            return TuneSearcher.FINISHED
+        name, point = found
+        self.given[name] = point
+        return {NAME: name, POINT: point}
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).write_bytes(cloudpickle.dumps(self.given))
+
+    def restore(self, checkpoint_path: str) -> None:
+        self.given = cloudpickle.loads(Path(checkpoint_path).read_bytes())
+        self.folder = SweepFolder(self.folder.place)
 
 
 def _replace_missing_checkpoints(path: Path) -> None:
@@ -163,36 +201,61 @@ def _replace_missing_checkpoints(path: Path) -> None:
                 shutil.copytree(first, trial / f"checkpoint_{missing:06d}")
 
 
-def _trial(config: dict[str, Any], sweep: Sweep, data: ray.ObjectRef) -> None:
+class TuneCheckpoints:
+    """The checkpoints of the Tune trial that this process runs. Tune is told no more than the driver needs, because it
+    keeps statistics of every number and writes all of them down again and again."""
+
+    def __init__(self, scratch: Path, run_id: str) -> None:
+        self.scratch, self.run_id = scratch, run_id
+        self.started = time.perf_counter()
+        self.epoch, self.told = 0, dict(ray_train.NO_SCORES)
+        self.stopped_early = False
+
+    def last(self) -> Path | None:
+        return ray_train.unpacked(tune.get_checkpoint(), self.scratch)
+
+    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        self.told |= {name: value for name, value in metrics.items() if name in self.told}
+        self.epoch = epoch
+        whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        seconds = time.perf_counter() - self.started
+        told = {**self.told, "epoch": epoch, "train_seconds": seconds, _RUN_ID: self.run_id}
+        try:
+            tune.report(told, checkpoint=whole)
+        except SystemExit:  # so Tune ends a trial that its scheduler stopped
+            self.stopped_early = True
+
+    def should_stop(self) -> bool:
+        return self.stopped_early
+
+    def end(self, failure: TrialState, reason: str) -> None:
+        """Tell the driver that the trial can't go on, and why: to begin it again would end the same way."""
+        tune.report({**self.told, "epoch": self.epoch, _FAILURE: str(failure), _REASON: reason})
+
+
+def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     name = config[NAME]
-    if Events(sweep.folder).has_succeeded(name):
+    if SweepFolder(trials.folder.place).has_succeeded(name):
         return
-    experiment, run_id = _open_run(sweep, name, config[POINT])
-    folder = sweep.folder.resolve() / name
+    experiment, run_id = _open_run(trials, key, name, config[POINT])
+    folder = trials.path / name
     if experiment.compute.workers > 1:
-        from ray.tune.integration.ray_train import TuneReportCallback
-
-        train_cluster.fit(experiment, data, folder, sweep.uri, run_id, callbacks=[TuneReportCallback()])
+        ray_train.fit(experiment, data, folder, trials.uri, run_id, callbacks=[TuneReportCallback()])
         return
     with tempfile.TemporaryDirectory() as scratch:
-        own = TuneReporter(folder, Path(scratch), run_id)
+        checkpoints = TuneCheckpoints(Path(scratch), run_id)
         try:
-            with tracked(own, sweep.uri, run_id, Path(scratch)) as reporter:
-                if sweep.with_latency:
-                    own.last["latency_ms"] = _latency_ms(experiment, sweep.checked.names)
-                sweep.work(experiment, ray.get(data), reporter)
+            with tracked(folder, trials.uri, run_id, Path(scratch)) as tracking:
+                if trials.with_latency:
+                    spec = DetectorSpec.of(experiment, trials.checked.names)
+                    checkpoints.told[LATENCY] = 1000 * seconds_of(spec)  # on the device that the trial has
+                trials.work(experiment, ray.get(data), Reporter(folder, checkpoints, [tracking]))
         except Exception as error:
-            state = "infeasible" if _cannot_fit(error) else "failed"
-            if state == "failed" and not isinstance(error, YolabError):
+            state = TrialState.INFEASIBLE if _cannot_fit(error) else TrialState.FAILED
+            if state is TrialState.FAILED and not isinstance(error, YolabError):
                 raise  # it may go well another time
-            own.end(state, str(error))
-
-
-def _latency_ms(experiment: Experiment, names: tuple[str, ...]) -> float:
-    """Return milliseconds for an image on the device that the trial has, as measured before it trains."""
-    model = fold(DetectorSpec.of(experiment, names).build()).to(choose_device())
-    return 1000 * seconds_an_image(model, experiment.data.image_size)
+            checkpoints.end(state, str(error))
 
 
 def _cannot_fit(error: Exception) -> bool:
@@ -201,73 +264,75 @@ def _cannot_fit(error: Exception) -> bool:
     return out_of_memory or isinstance(error, UsageError)
 
 
-def _open_run(sweep: Sweep, name: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
+def _open_run(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
     """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
-    experiment = search_space.at(sweep.checked.experiment, point)
-    checked = replace(sweep.checked, experiment=experiment)
-    key, note = f"{sweep.key}/{name}", "\n".join(f"- `{path}`: {value}" for path, value in point.items())
-    tags = {**sweep.tags, record.NOTE_TAG: note, **sweep.own_tags.get(name, {})}
-    return experiment, record.open_recorded(checked, sweep.uri, name, key, tags, sweep.parent_id)
+    experiment = search_space.at(trials.checked.experiment, point)
+    checked = replace(trials.checked, experiment=experiment)
+    note = "\n".join(f"- `{path}`: {value}" for path, value in point.items())
+    own = {**trials.tags, tags.NOTE_TAG: note, **trials.own_tags.get(name, {})}
+    return experiment, record.open_recorded(checked, trials.uri, name, f"{key}/{name}", own, trials.parent_id)
 
 
 class _Recorder(tune.Callback):
-    """In the driver: writes what happens to the sweep's events, and ends the trials' runs in MLflow."""
+    """In the driver: writes what happens to the trials to their folder, and ends their runs in MLflow."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
-        self.events = Events(sweep.folder)
+    def __init__(self, trials: Trials, key: str) -> None:
+        self.trials, self.key = trials, key
+        self.folder = SweepFolder(trials.folder.place)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self.events.has_succeeded(trial.config[NAME]):
-            experiment = search_space.at(self.sweep.checked.experiment, trial.config[POINT])
-            counts = search_space.counts_of(experiment, self.sweep.checked.names)
-            self._write(trial, "running", {}, began=round(time.time(), 2), epochs=experiment.recipe.epochs, **counts)
+        if not self.folder.has_succeeded(trial.config[NAME]):
+            checked = self.trials.checked
+            experiment = search_space.at(checked.experiment, trial.config[POINT])
+            counts = search_space.counts_of(experiment, checked.names)
+            known = {"began": round(time.time(), 2), "epochs": experiment.recipe.epochs, **counts}
+            self._write(trial, TrialState.RUNNING, {}, **known)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "epoch" in result and _FAILURE not in result and not self.events.has_succeeded(trial.config[NAME]):
-            self._write(trial, "running", result)
+        if "epoch" in result and _FAILURE not in result and not self.folder.has_succeeded(trial.config[NAME]):
+            self._write(trial, TrialState.RUNNING, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        row = self.events.rows().get(trial.config[NAME], {})
-        if row.get("state") in SUCCEEDED:
+        name = trial.config[NAME]
+        if self.folder.has_succeeded(name):
             return
         result = trial.last_result
         if _FAILURE in result:
-            self._end_badly(trial, result[_FAILURE], result[_REASON])
+            self._end_badly(trial, TrialState(result[_FAILURE]), result[_REASON])
             return
-        state = "finished" if result.get("epoch") == row["epochs"] else "stopped early"
+        had_all = result.get("epoch") == self.folder.rows()[name]["epochs"]
+        state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
         checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
         run_id = result.get(_RUN_ID) or self._run_id(trial)
-        send_entries(read_entries(checkpoint / FILE_NAME), self.sweep.uri, run_id)
+        send_entries(read_entries(checkpoint / FILE_NAME), self.trials.uri, run_id)
         weights = str(checkpoint / WEIGHTS)
-        tags = {record.STATE_TAG: state, record.WEIGHTS_TAG: weights}
         metrics = {"trial_seconds": result["time_total_s"]}
-        mlflow_runs.finish_run(self.sweep.uri, run_id, "FINISHED", metrics, tags)
+        mlflow_runs.finish_run(self.trials.uri, run_id, state, metrics, {tags.WEIGHTS_TAG: weights})
         self._write(trial, state, result, weights=weights, run_id=run_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
-        state = "infeasible" if isinstance(error, ray.exceptions.OutOfMemoryError) else "failed"
+        out_of_memory = isinstance(error, ray.exceptions.OutOfMemoryError)
+        state = TrialState.INFEASIBLE if out_of_memory else TrialState.FAILED
         self._end_badly(trial, state, str(error).strip().split("\n")[-1])
 
-    def _end_badly(self, trial: Any, state: str, reason: str) -> None:
+    def _end_badly(self, trial: Any, state: TrialState, reason: str) -> None:
         self._write(trial, state, {}, reason=reason)
-        tags = {record.STATE_TAG: state, record.ERROR_TAG: reason}
-        mlflow_runs.finish_run(self.sweep.uri, self._run_id(trial), "FAILED", tags=tags)
+        mlflow_runs.finish_run(self.trials.uri, self._run_id(trial), state, tags={tags.ERROR_TAG: reason})
 
     def _run_id(self, trial: Any) -> str:
-        return _open_run(self.sweep, trial.config[NAME], trial.config[POINT])[1]
+        return _open_run(self.trials, self.key, trial.config[NAME], trial.config[POINT])[1]
 
-    def _write(self, trial: Any, state: str, result: Mapping[str, Any], **more: Any) -> None:
-        event = {"trial": trial.config[NAME], "state": state, "time": round(time.time(), 2)}
-        event |= {"point": trial.config[POINT], **more}
-        self.events.append(event | {name: result[name] for name in _SCORES if name in result})
+    def _write(self, trial: Any, state: TrialState, result: Mapping[str, Any], **more: Any) -> None:
+        event = {NAME: trial.config[NAME], "state": state, "time": round(time.time(), 2)}
+        event |= {POINT: trial.config[POINT], **more}
+        self.folder.append(event | {name: result[name] for name in _NOTED if name in result})
 
 
-def _resources_of_trial(sweep: Sweep) -> Any:
-    compute = sweep.checked.experiment.compute
+def _resources_of_trial(experiment: Experiment) -> Any:
+    compute = experiment.compute
     if compute.workers > 1:
         # the driver of a nested run: a share of a CPU would come out of its own workers' pool
         return tune.PlacementGroupFactory([{TRIAL_RESOURCE: 1}])

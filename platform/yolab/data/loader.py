@@ -62,6 +62,11 @@ def read_image(sample: Sample, size: int) -> np.ndarray:
     return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def batches_an_epoch(samples: int, batch: int) -> int:
+    """Return how many batches an epoch of so many samples is cut into, of at most `batch` each."""
+    return math.ceil(samples / batch)
+
+
 Key = tuple[int, int, int]  # epoch, index of the sample, which of its copies in this epoch
 
 
@@ -76,7 +81,7 @@ class EpochBatches(Sampler):
     def __init__(self, repeats: np.ndarray, batch: int, seed: int, rank: int = 0, workers: int = 1) -> None:
         self.samples = round(repeats.sum())
         self.repeats = repeats * (self.samples / repeats.sum())
-        self.batches = math.ceil(self.samples / batch)
+        self.batches = batches_an_epoch(self.samples, batch)
         self.seed, self.rank, self.workers = seed, rank, workers
         self.epoch = 1
 

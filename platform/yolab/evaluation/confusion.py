@@ -9,8 +9,8 @@ from torchvision.ops import box_iou
 
 from yolab.data.samples import Sample
 from yolab.evaluation.detect import ImageDetections
+from yolab.models.suppression import SHOWN_CONFIDENCE
 
-CONFIDENCE = 0.25
 _IOU = 0.5
 
 
@@ -50,7 +50,7 @@ def most_different(
 
 def confident(found: ImageDetections) -> ImageDetections:
     """Return the detections that one would show."""
-    kept = found.scores > CONFIDENCE
+    kept = found.scores > SHOWN_CONFIDENCE
     return ImageDetections(found.image_id, found.boxes[kept], found.scores[kept], found.classes[kept])
 
 

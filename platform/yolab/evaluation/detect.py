@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_convert
 
 from yolab.data.loader import EvaluationBatch, evaluation_loader
 from yolab.data.samples import Sample
 from yolab.models.blueprint import check_size
 from yolab.models.detector import Detector
-from yolab.models.onnx_file import OnnxDetector
+from yolab.models.suppression import IOU, SCORED_CONFIDENCE, suppress
 
-_MOST_BEFORE = 30_000
-_MOST = 300
+if TYPE_CHECKING:  # a worker that trains needs no onnxruntime
+    from yolab.models.onnx_file import OnnxDetector
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class ImageDetections:
 
 @torch.no_grad()
 def detect(
-    model: Detector | OnnxDetector,
+    model: "Detector | OnnxDetector",
     samples: Sequence[Sample],
     image_size: int,
     batch: int,
     *,
-    confidence: float = 0.001,
-    iou: float = 0.65,
+    confidence: float = SCORED_CONFIDENCE,
+    iou: float = IOU,
     loader_processes: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ImageDetections]:
@@ -61,23 +61,3 @@ def detect(
             found.append(ImageDetections(sample.image_id, boxes, kept[:, 4], kept[:, 5].long()))
         progress(number, len(loader))
     return found
-
-
-def suppress(decoded: Tensor, confidence: float, iou: float) -> list[Tensor]:
-    """Return for each image (n, 6): x1 y1 x2 y2, score, class, by falling score, after suppression class by class.
-
-    decoded (images, predictions, 5 + classes) as from `Detector.decode`. A box may carry several classes.
-    """
-    results = []
-    for predictions in decoded:
-        predictions = predictions[predictions[:, 4] > confidence]
-        scores = predictions[:, 5:] * predictions[:, 4:5]
-        row, label = (scores > confidence).nonzero(as_tuple=True)
-        score = scores[row, label]
-        if len(score) > _MOST_BEFORE:
-            score, best = score.topk(_MOST_BEFORE)
-            row, label = row[best], label[best]
-        boxes = box_convert(predictions[row, :4], "cxcywh", "xyxy")
-        kept = batched_nms(boxes, score, label, iou)[:_MOST]
-        results.append(torch.cat([boxes[kept], score[kept, None], label[kept, None].to(score.dtype)], 1))
-    return results

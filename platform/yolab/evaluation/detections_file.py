@@ -1,5 +1,6 @@
 """Detections on disk, as Parquet: what an evaluation saw, for later comparison without running the model again."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 import torch
 
 from yolab.evaluation.detect import ImageDetections
+from yolab.storage.document import FORMAT, check_version, stamped
 
 FILE_NAME = "detections.parquet"
+_FORMAT, _KEY = 1, b"yolab"  # the version of the form, and where the file's metadata says it
 
 
 def after_epoch(epoch: int) -> str:
@@ -45,12 +48,15 @@ def save(detections: Sequence[ImageDetections], path: Path) -> None:
     sides = dict(zip(("x1", "y1", "x2", "y2"), joined.pop("box").T))
     table = pa.table({**joined, **{name: np.ascontiguousarray(side) for name, side in sides.items()}})
     known = pc.if_else(pc.less(table["class"], 0), None, table["class"])
-    pq.write_table(table.set_column(table.schema.get_field_index("class"), "class", known), path)
+    table = table.set_column(table.schema.get_field_index("class"), "class", known)
+    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(stamped({}, _FORMAT))}), path)
 
 
 def load(path: Path) -> list[ImageDetections]:
-    """Return what `save` wrote, by rising image id."""
+    """Return what `save` wrote, by rising image id. Raises UsageError if a newer yolab wrote it."""
     table = pq.read_table(path)
+    said = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    check_version(said.get(FORMAT), _FORMAT, str(path))
     image_id, label = table["image_id"].to_numpy(), table["class"].fill_null(-1).to_numpy()
     score = table["score"].to_numpy()
     boxes = np.stack([table[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], 1)

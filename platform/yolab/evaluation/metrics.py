@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
 
 from yolab.data.coco import Dataset
 from yolab.evaluation.detect import ImageDetections
+from yolab.evaluation.score_names import ALL_METRICS
 
-METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-_ALL = (*METRICS, "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
 _ALL_SIZES, _MOST_DETECTIONS = 0, -1  # places in faster-coco-eval's tables of sizes and of detections an image
 
 
@@ -33,21 +33,19 @@ class Scores:
 
 def score(dataset: Dataset, detections: Sequence[ImageDetections]) -> Scores:
     """Return how well detections fit the objects of a split."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
     results = to_coco(dataset, detections)
     if not results:
         nothing = np.zeros(len(dataset.names))
-        return Scores(dict.fromkeys(_ALL, 0.0), nothing, nothing, np.zeros((len(dataset.names), 101)))
+        return Scores(dict.fromkeys(ALL_METRICS, 0.0), nothing, nothing, np.zeros((len(dataset.names), 101)))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(dataset.ground_truth())
         evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox")
         evaluation.run()
-    values = np.array(evaluation.stats[: len(_ALL)], dtype=np.float64)
+    values = np.array(evaluation.stats[: len(ALL_METRICS)], dtype=np.float64)
     precision = evaluation.eval["precision"][:, :, :, _ALL_SIZES, _MOST_DETECTIONS]  # (IoUs, recalls, classes)
     precision = np.where(precision < 0, np.nan, precision)
     return Scores(
-        dict(zip(_ALL, np.where(values < 0, np.nan, values).tolist())),
+        dict(zip(ALL_METRICS, np.where(values < 0, np.nan, values).tolist())),
         precision.mean((0, 1)),
         precision[0].mean(0),
         precision[0].T,

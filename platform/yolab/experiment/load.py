@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from yolab.errors import UsageError
-from yolab.experiment import yaml_file
+from yolab.experiment import shipped, yaml_file
 from yolab.experiment.merging import merge, nest
 from yolab.experiment.messages import in_words, path_of, unknown_path
 from yolab.experiment.presets import expand_presets
@@ -18,11 +18,13 @@ from yolab.experiment.schema import Experiment, flatten, paths
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
-    """Read an experiment file, follow its `extends`, apply `key.path=value` overrides, and validate.
+    """Read an experiment, a file or one that comes with yolab by its name, follow its `extends`, apply `key.path=value`
+    overrides, and validate.
 
     Raises UsageError, with every mistake found, each with its place and what would be right.
     """
-    return build(_read_with_parents(Path(path), seen=()), changes_of(overrides), source=str(path))
+    content = _read_with_parents(shipped.find(shipped.Kind.EXPERIMENT, path), seen=())
+    return build(content, changes_of(overrides), source=str(path))
 
 
 def changes_of(overrides: Iterable[str]) -> dict[str, Any]:
@@ -74,7 +76,8 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = content.pop("extends", None)
     if parent is None:
         return content
-    return merge(_read_with_parents(path.parent / str(parent), (*seen, path.resolve())), content)
+    above = shipped.find(shipped.Kind.EXPERIMENT, str(parent), beside=path.parent)
+    return merge(_read_with_parents(above, (*seen, path.resolve())), content)
 
 
 def _split_override(text: str) -> tuple[str, Any]:

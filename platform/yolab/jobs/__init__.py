@@ -1,0 +1,27 @@
+"""What yolab does, a function for each verb, with typed arguments and a frozen result. The command line, notebooks and
+pages call these and nothing below them.
+
+torch, Ray and MLflow take seconds to import, and `yolab --help` and `yolab sweep list` need none of them: what
+`from yolab.jobs import train_job` gives is executed when something in it is first asked for. This is the one place that
+sees to it.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+
+class _Lazy(ModuleType):
+    """Stands for a module of this package, and imports it at the first look into it.
+
+    importlib's LazyLoader can't: it puts the module into `sys.modules`, where `inspect`, which torch asks while it is
+    imported, looks into every module.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+for _module in pkgutil.iter_modules(__path__):
+    globals()[_module.name] = _Lazy(f"{__name__}.{_module.name}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from yolab.models.blueprint import Blueprint
 from yolab.models.detector import Detector
 from yolab.models.fold import fold_in_place
+from yolab.models.spec import DetectorSpec
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,15 @@ class Cost:
     params: int
     params_fused: int
     gflops: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the counts by the names that runs, trials and constraints know them by."""
+        return {"params": self.params, "params_fused": self.params_fused, "gflops": round(self.gflops, 3)}
+
+
+def counts_of(spec: DetectorSpec) -> dict[str, float]:
+    """Return what a detector costs at its image size, as `Cost.as_dict`."""
+    return cost(spec.blueprint(), len(spec.names), spec.image_size).as_dict()
 
 
 @functools.cache

@@ -5,22 +5,20 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from yolab.errors import UsageError, YolabError
 from yolab.models.detector import Detector
 from yolab.models.fold import fold
-from yolab.models.weights import DetectorSpec
-
-if TYPE_CHECKING:
-    from onnx import GraphProto
+from yolab.models.onnx_suppression import append_suppression
+from yolab.models.spec import DetectorSpec
 
 _OPSET = 20
-_MOST_A_CLASS = 300
 _MOST_ERROR = 1e-3
 
 
@@ -38,11 +36,10 @@ def export(detector: Detector, about: DetectorSpec, path: Path, lineage: Mapping
 
     Input `images` (batch, 3, rows, columns) float32, RGB in 0..1, sides multiples of the stride, all sizes free. Output
     `predictions` as from `Detector.decode`; with `nms` also `detections` (n, 7): number of the image, x1 y1 x2 y2 in
-    pixels of the input, score, class; inputs `confidence` and `iou`, (1,) each, then have defaults of 0.25 and 0.45.
+    pixels of the input, score, class, by image and falling score; inputs `confidence` and `iou`, (1,) each, then have
+    the defaults of `yolab predict`, and an image has as many boxes at most.
     The file's metadata says names, stride, image size and lineage. Raises YolabError if the answers differ.
     """
-    import onnx
-
     folded = _Decoded(fold(detector)).eval()
     stride = max(detector.strides)
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
@@ -62,7 +59,7 @@ def export(detector: Detector, about: DetectorSpec, path: Path, lineage: Mapping
     assert program is not None
     model = program.model_proto
     if nms:
-        _append_nms(model.graph)
+        append_suppression(model.graph)
     described = {
         "yolab": about.to_json(),
         "names": json.dumps(about.names),
@@ -100,8 +97,6 @@ class OnnxDetector(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        import onnxruntime
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -121,50 +116,8 @@ class OnnxDetector(nn.Module):
 
 
 def load(path: Path) -> tuple[OnnxDetector, DetectorSpec]:
-    """Return the detector of a file that `export` wrote. Raises UsageError if it isn't one."""
+    """Return the detector of a file that `export` wrote. Raises UsageError if it isn't one, or a newer yolab's."""
     if not path.exists():
         raise UsageError(f"There is no model at {path}.")
     detector = OnnxDetector(path)
-    return detector, DetectorSpec.from_json(detector.about["yolab"])
-
-
-def _append_nms(graph: "GraphProto") -> None:
-    """Add suppression class by class after the predictions, and what gathers the boxes that are left."""
-    from onnx import TensorProto, helper
-
-    def constant(name: str, values: list, kind: int) -> str:
-        graph.initializer.append(helper.make_tensor(name, kind, [len(values)], values))
-        return name
-
-    def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    last_axis = constant("nms_last_axis", [-1], TensorProto.INT64)
-
-    def columns(source: str, start: int, end: int, output: str) -> str:
-        bounds = [constant(f"{output}_{what}", [at], TensorProto.INT64) for what, at in (("from", start), ("to", end))]
-        return add("Slice", [source, *bounds, last_axis], output)
-
-    for name, default in (("confidence", 0.25), ("iou", 0.45)):
-        constant(name, [default], TensorProto.FLOAT)
-        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]))
-    most = constant("nms_most", [_MOST_A_CLASS], TensorProto.INT64)
-    half = constant("nms_half", [0.5], TensorProto.FLOAT)
-
-    boxes = columns("predictions", 0, 4, "nms_boxes")
-    objectness = columns("predictions", 4, 5, "nms_objectness")
-    classes = columns("predictions", 5, 2**31, "nms_classes")
-    scores = add("Transpose", [add("Mul", [objectness, classes], "nms_scores")], "nms_by_class", perm=[0, 2, 1])
-    selected = add("NonMaxSuppression", [boxes, scores, most, "iou", "confidence"], "nms_selected", center_point_box=1)
-
-    image, label = columns(selected, 0, 1, "nms_image"), columns(selected, 1, 2, "nms_label")
-    place = add("Concat", [image, columns(selected, 2, 3, "nms_row")], "nms_place", axis=1)
-    kept = add("GatherND", [boxes, place], "nms_kept")
-    score = add("Unsqueeze", [add("GatherND", [scores, selected], "nms_kept_scores"), last_axis], "nms_score")
-    centre = columns(kept, 0, 2, "nms_centre")
-    reach = add("Mul", [columns(kept, 2, 4, "nms_size"), half], "nms_reach")
-    corners = [add("Sub", [centre, reach], "nms_low"), add("Add", [centre, reach], "nms_high")]
-    numbers = [add("Cast", [each], f"{each}_float", to=TensorProto.FLOAT) for each in (image, label)]
-    add("Concat", [numbers[0], *corners, score, numbers[1]], "detections", axis=1)
-    graph.output.append(helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["found", 7]))
+    return detector, DetectorSpec.from_json(detector.about["yolab"], str(path))

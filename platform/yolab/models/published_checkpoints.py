@@ -18,7 +18,7 @@ from yolab.experiment import Model
 from yolab.models import pickled, zoo
 from yolab.models.blueprint import Anchors, Blueprint
 from yolab.models.detector import Detector
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 
 _OF_EVERY_MODEL = ("anchors", "anchor_grid", "num_batches_tracked")  # constants, or counters that nothing reads
 _ACTIVATIONS = {"SiLU": "silu", "LeakyReLU": "leaky_relu"}

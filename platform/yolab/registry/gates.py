@@ -1,6 +1,8 @@
 """What a model must prove before it is promoted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -25,12 +27,42 @@ class Verdict:
     measured: str
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What gates look at: the model as it was trained and as it is folded, the split that proves it, the long side of
+    an image in pixels, and the limits that were asked for."""
+
+    trained: Detector
+    folded: Detector
+    dataset: Dataset
+    image_size: int
+    least_ap50: float
+
+    @cached_property
+    def before(self) -> dict[str, float]:
+        """The COCO metrics of the trained model."""
+        return _score(self.trained, self.dataset, self.image_size)
+
+    @cached_property
+    def after(self) -> dict[str, float]:
+        """The COCO metrics of the folded model."""
+        return _score(self.folded, self.dataset, self.image_size)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that a model must prove; `check` measures it."""
+
+    help: str
+    check: Callable[[Evidence], Verdict]
+
+
 @torch.no_grad()
-def folded_outputs_are_equal(trained: Detector, folded: Detector, dataset: Dataset, image_size: int) -> Verdict:
+def folded_outputs_are_equal(evidence: Evidence) -> Verdict:
     """Compare the raw outputs on real images: their largest difference, relative to the largest output."""
-    batch = EvaluationBatches(
-        list(dataset.samples[:_COMPARED_IMAGES]), image_size, _COMPARED_IMAGES, max(trained.strides)
-    )
+    trained, folded = evidence.trained, evidence.folded
+    samples = list(evidence.dataset.samples[:_COMPARED_IMAGES])
+    batch = EvaluationBatches(samples, evidence.image_size, _COMPARED_IMAGES, max(trained.strides))
     pixels = batch[0].images.float() / 255
     error = 0.0
     for before, after in zip(trained.eval()(pixels), folded(pixels)):
@@ -38,17 +70,25 @@ def folded_outputs_are_equal(trained: Detector, folded: Detector, dataset: Datas
     return Verdict("folded outputs equal", error <= MOST_RELATIVE_ERROR, f"largest relative difference {error:.1e}")
 
 
-def score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:
-    """Return the COCO metrics of a model on a split."""
-    return metrics.score(dataset, detect(model, dataset.samples, image_size, _BATCH)).metrics
-
-
-def ap_did_not_move(before: dict[str, float], after: dict[str, float]) -> Verdict:
+def ap_did_not_move(evidence: Evidence) -> Verdict:
     """Compare AP before and after folding."""
-    moved = abs(before["ap"] - after["ap"])
-    measured = f"AP {before['ap']:.4f} before, {after['ap']:.4f} after"
-    return Verdict("AP did not move", moved <= MOST_AP_CHANGE, measured)
+    before, after = evidence.before["ap"], evidence.after["ap"]
+    return Verdict(
+        "AP did not move", abs(before - after) <= MOST_AP_CHANGE, f"AP {before:.4f} before, {after:.4f} after"
+    )
 
 
-def ap50_is_enough(metrics: dict[str, float], wanted: float) -> Verdict:
+def verdict_on_ap50(metrics: dict[str, float], wanted: float) -> Verdict:
     return Verdict(f"AP50 at least {wanted}", metrics["ap50"] >= wanted, f"AP50 {metrics['ap50']:.4f}")
+
+
+# A gate of one's own is a row more
+GATES = [
+    Gate("the folded graph gives the same outputs", folded_outputs_are_equal),
+    Gate("AP is the same after folding", ap_did_not_move),
+    Gate("AP50 is at least --min-ap50", lambda evidence: verdict_on_ap50(evidence.after, evidence.least_ap50)),
+]
+
+
+def _score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:
+    return metrics.score(dataset, detect(model, dataset.samples, image_size, _BATCH)).metrics

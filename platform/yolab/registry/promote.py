@@ -9,11 +9,13 @@ from typing import Any
 
 from yolab.data import coco
 from yolab.errors import GateError, UsageError
+from yolab.evaluation.score_names import METRICS
 from yolab.models import weights
 from yolab.models.fold import fold
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
-from yolab.tracking import mlflow_runs, record
+from yolab.search.trial import TrialState
+from yolab.tracking import find_runs, mlflow_runs, record, tags
 
 CHAMPION = "champion"
 _FINGERPRINT_TAG = "yolab.weights_sha256"
@@ -31,12 +33,23 @@ class Promotion:
     metrics: dict[str, float]
 
 
-def best_run(uri: str, sweep: str) -> dict[str, Any]:
-    """Return the trial of a sweep with the highest AP, as `runs.list_runs` describes it. Raises UsageError."""
-    trials = [run for run in record.trials_of(uri, sweep) if record.WEIGHTS_TAG in run["tags"]]
-    if not trials:
-        raise UsageError(f"No trial of the sweep {sweep} has ended with weights yet.")
-    return max(trials, key=lambda run: run["metrics"].get("ap", 0.0))
+def source_run(uri: str, source: str) -> dict[str, Any]:
+    """Return the run that is meant, as `mlflow_runs.list_runs` describes it: the best trial of a sweep or table, or a
+    run by its name, its MLflow id, or SWEEP/TRIAL. Raises UsageError if there is none, or if the name means both."""
+    found = find_runs.called(uri, source)
+    sweeps = [run for run in found if run["tags"].get(tags.KIND_TAG) in tags.PARENTS]
+    if not sweeps:
+        return find_runs.named_run(uri, source)
+    if len(sweeps) < len(found):
+        raise UsageError(
+            f"{source} is the name of a {sweeps[0]['tags'][tags.KIND_TAG]} and of a run: give the run's MLflow id, or "
+            f"{source}/TRIAL."
+        )
+    trials = mlflow_runs.list_runs(uri, parent=sweeps[0]["run_id"])
+    ended = [run for run in trials if tags.WEIGHTS_TAG in run["tags"]]
+    if not ended:
+        raise UsageError(f"No trial of {source} has ended with weights yet.")
+    return max(ended, key=lambda run: run["metrics"].get("ap", 0.0))
 
 
 def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[str, Any]:
@@ -45,12 +58,12 @@ def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[s
     dataset = coco.load(data, split)
     dataset.require_names(about.names, str(weights_file))
     place = {"data.path": str(dataset.root), "data.val": split, "data.on_error": "fail"}
-    key = f"import-{package.fingerprint(weights_file)}-{dataset.root}-{split}"
-    tags = {record.KIND_TAG: "import", record.WEIGHTS_TAG: str(weights_file.resolve()), record.STATE_TAG: "finished"}
+    key = f"import-{weights.fingerprint(weights_file)}-{dataset.root}-{split}"
+    about_it = {tags.KIND_TAG: "import", tags.WEIGHTS_TAG: str(weights_file.resolve())}
     described = {"model.name": about.model.name, "data.image_size": about.image_size}
-    run_id = mlflow_runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=tags)
-    mlflow_runs.finish_run(uri, run_id, "FINISHED")
-    return record.named_run(uri, run_id)
+    run_id = mlflow_runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=about_it)
+    mlflow_runs.finish_run(uri, run_id, TrialState.FINISHED)
+    return find_runs.named_run(uri, run_id)
 
 
 def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
@@ -60,30 +73,25 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     """
     from mlflow import MlflowException
 
-    trained_file = Path(run["tags"][record.WEIGHTS_TAG])
+    trained_file = Path(run["tags"][tags.WEIGHTS_TAG])
     if not trained_file.exists():
         raise UsageError(f"The weights of {run['name']} are no longer at {trained_file}: train it again.")
     client = mlflow_runs.client(uri)
-    fingerprint = package.fingerprint(trained_file)
+    fingerprint = weights.fingerprint(trained_file)
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
         champion = None
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
         metrics = _metrics_of(champion)
-        _require([gates.ap50_is_enough(metrics, least_ap50)], run["name"])
+        _require([gates.verdict_on_ap50(metrics, least_ap50)], run["name"])
         return Promotion(name, str(champion.version), run["name"], False, (), metrics)
 
     trained, about = weights.load(trained_file)
-    dataset = record.validation_set_of(run)
-    folded = fold(trained)
-    metrics = gates.score(folded, dataset, about.image_size)
-    verdicts = (
-        gates.folded_outputs_are_equal(trained, folded, dataset, about.image_size),
-        gates.ap_did_not_move(gates.score(trained, dataset, about.image_size), metrics),
-        gates.ap50_is_enough(metrics, least_ap50),
-    )
+    evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(run), about.image_size, least_ap50)
+    verdicts = tuple(gate.check(evidence) for gate in gates.GATES)
     _require(verdicts, run["name"])
+    folded, metrics = evidence.folded, evidence.after
 
     lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint} | {f"yolab.{k}": f"{v:.6f}" for k, v in metrics.items()}
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +112,7 @@ def _require(verdicts: Iterable[Verdict], run_name: str) -> None:
 
 def _lineage(run: dict[str, Any]) -> dict[str, str]:
     """Return what the model comes from: run, configuration, data version, code."""
-    wanted = (record.DIGEST_TAG, "yolab.data_digest", "yolab.data_version", "mlflow.source.git.commit")
+    wanted = (tags.DIGEST_TAG, "yolab.data_digest", "yolab.data_version", "mlflow.source.git.commit")
     found = {tag: run["tags"][tag] for tag in wanted if tag in run["tags"]}
     return {"yolab.run_id": run["run_id"], "yolab.run_name": run["name"]} | {
         tag.replace("mlflow.source.git.commit", "yolab.git_commit"): value for tag, value in found.items()
@@ -121,5 +129,4 @@ def _register(client: Any, name: str, model_uri: str, run_id: str, tags: dict[st
 
 
 def _metrics_of(version: Any) -> dict[str, float]:
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    return {name: float(version.tags[f"yolab.{name}"]) for name in names if f"yolab.{name}" in version.tags}
+    return {name: float(version.tags[f"yolab.{name}"]) for name in METRICS if f"yolab.{name}" in version.tags}

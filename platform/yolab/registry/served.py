@@ -9,6 +9,7 @@ from mlflow.pyfunc import PythonModel
 from yolab.data import coco
 from yolab.evaluation.detect import detect
 from yolab.models import weights
+from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
 
 
 class ServedDetector(PythonModel):
@@ -20,9 +21,9 @@ class ServedDetector(PythonModel):
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> list:
         """Return for each image file its objects: class, score, box (x1 y1 x2 y2 in the image's pixels).
 
-        `params` may hold `confidence` (0.25) and `iou` (0.65).
+        `params` may hold `confidence` and `iou`, else they are as in `yolab predict`.
         """
-        settings = {"confidence": 0.25, "iou": 0.65} | (params or {})
+        settings = {"confidence": SHOWN_CONFIDENCE, "iou": IOU} | (params or {})
         samples = coco.unlabelled(Path(path) for path in model_input)
         found = detect(self.model, samples, self.about.image_size, batch=8, **settings)
         return [

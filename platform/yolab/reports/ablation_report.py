@@ -16,7 +16,7 @@ _OURS, _PUBLISHED, _IMPROVEMENT = "ours", "published", "improvement"
 
 
 @dataclass(frozen=True)
-class Result:
+class RowResult:
     """What a row came to: for each column the values of its runs (AP in percent), and the MLflow runs."""
 
     values: Mapping[str, Sequence[float]]
@@ -35,7 +35,7 @@ class Line:
     runs: Sequence[str] = ()
 
 
-def lines(table: Table, results: Mapping[str, Result]) -> list[list[Line]]:
+def lines(table: Table, results: Mapping[str, RowResult]) -> list[list[Line]]:
     """Return the lines of each group: of a row first ours, if it was run, then the published ones; then the
     improvements."""
     return [_lines_of(group, results) for group in table.groups]
@@ -61,7 +61,7 @@ def save(table: Table, says: str, groups: Sequence[Sequence[Line]], folder: Path
     return written
 
 
-def _lines_of(group: Group, results: Mapping[str, Result]) -> list[Line]:
+def _lines_of(group: Group, results: Mapping[str, RowResult]) -> list[Line]:
     found = []
     for row in group.rows:
         if row.name in results:
@@ -78,7 +78,7 @@ def _lines_of(group: Group, results: Mapping[str, Result]) -> list[Line]:
     return found
 
 
-def _ours(row: Row, result: Result) -> Line:
+def _ours(row: Row, result: RowResult) -> Line:
     several = {column: values for column, values in result.values.items() if len(values) > 1}
     return Line(
         row.name,

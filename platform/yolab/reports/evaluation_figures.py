@@ -9,7 +9,8 @@ from yolab.data.coco import Dataset
 from yolab.evaluation import confusion
 from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.metrics import Scores
-from yolab.reports.drawing import save_sheet, there_and_found
+from yolab.models.suppression import SHOWN_CONFIDENCE
+from yolab.reports.pictures import save_sheet, there_and_found
 
 _WORST = 12
 _MOST_CURVES = 20
@@ -73,7 +74,7 @@ def _matrix(dataset: Dataset, detections: Sequence[ImageDetections], folder: Pat
     )
     figure = go.Figure(heat)
     figure.update_layout(
-        title=f"What was there (rows) found as what (columns), confidence {confusion.CONFIDENCE}",
+        title=f"What was there (rows) found as what (columns), confidence {SHOWN_CONFIDENCE}",
         template="plotly_white",
     )
     figure.update_yaxes(autorange="reversed")

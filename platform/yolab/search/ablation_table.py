@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, merge, nearest, nest, yaml_file
+from yolab.experiment import Experiment, build, merge, nearest, nest, shipped, yaml_file
+from yolab.experiment.shipped import PUBLISHED, Kind
 
 COLUMNS = {
     "params": "params",
@@ -26,7 +27,6 @@ COLUMNS = {
     **{f"{score}_test": f"{name} test" for score, name in (("ap50", "AP50"), ("ap75", "AP75"))},
     **{f"ap_{size}_test": f"AP_{size.upper()} test" for size in "sml"},
 }
-PUBLISHED = "published.yaml"
 _BUDGETS = "budgets"
 
 
@@ -60,7 +60,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Budget:
+class TableBudget:
     """How much a table may take: the values of a base experiment, a factor of all widths, the image size that stands
     for each published one, and what the table `says` on its face."""
 
@@ -71,17 +71,14 @@ class Budget:
     sizes: Mapping[int, int] = field(default_factory=dict)
 
 
-def read(name: str, folder: Path) -> Table:
-    """Return the table of that name in a folder, or of a file of one's own. Raises UsageError."""
-    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
-    if not path.exists():
-        known = [file.stem for file in sorted(folder.glob("*.yaml")) if file.name != PUBLISHED]
-        if not known:
-            raise UsageError(f"There are no tables in {folder}: go to where pipelines/tables is, or say --tables DIR.")
-        raise UsageError(f"There is no table {name} in {folder}. Did you mean {nearest(name, known)}?")
+def read(name: str, folder: Path | None = None) -> Table:
+    """Return the table of that name, of those in a folder (None: of those that come with yolab), or of a file of one's
+    own, whose published figures stand beside it, else with yolab. Raises UsageError."""
+    path = _path(Kind.TABLE, name, folder)
     content = yaml_file.read(path)
-    published_file = path.parent / PUBLISHED
-    published = yaml_file.read(published_file).get(path.stem, {}) if published_file.exists() else {}
+    beside = path.with_name(f"{PUBLISHED}.yaml")
+    published_file = beside if beside.exists() else shipped.path_of(Kind.TABLE, PUBLISHED)
+    published = yaml_file.read(published_file).get(path.stem, {})
     figures = {
         row: dict(zip(published["columns"], values)) for row, values in published.get("rows", {}).items()
     }  # fmt: skip
@@ -105,22 +102,19 @@ def read(name: str, folder: Path) -> Table:
     return table
 
 
-def read_budget(name: str, folder: Path) -> Budget:
-    """Return the budget of that name in a folder of tables, or of a file of one's own. Raises UsageError."""
-    path = Path(name) if name.endswith(".yaml") else folder / _BUDGETS / f"{name}.yaml"
-    if not path.exists():
-        known = [file.stem for file in sorted((folder / _BUDGETS).glob("*.yaml"))]
-        meant = f" Did you mean {nearest(name, known)}?" if known else ""
-        raise UsageError(f"There is no budget {name} in {folder / _BUDGETS}.{meant}")
+def read_budget(name: str, folder: Path | None = None) -> TableBudget:
+    """Return the budget of that name, of those of a folder of tables (None: of those that come with yolab), or of a
+    file of one's own. Raises UsageError."""
+    path = _path(Kind.BUDGET, name, folder and folder / _BUDGETS)
     content = yaml_file.read(path)
     try:
-        return Budget(path.stem, content["experiment"], content["says"], content.get("shrink", 1.0),
+        return TableBudget(path.stem, content["experiment"], content["says"], content.get("shrink", 1.0),
                       content.get("sizes", {}))  # fmt: skip
     except KeyError as error:
         raise UsageError(f"{path} is no budget: it lacks {error}.") from None
 
 
-def experiment_of(row: Row, budget: Budget, changes: Mapping[str, Any], seed: int) -> Experiment:
+def experiment_of(row: Row, budget: TableBudget, changes: Mapping[str, Any], seed: int) -> Experiment:
     """Return what a row runs: the budget's experiment, the row's overrides, then `changes` from the command line.
 
     Raises UsageError, which names the row.
@@ -135,6 +129,21 @@ def experiment_of(row: Row, budget: Budget, changes: Mapping[str, Any], seed: in
     if "data.image_size" not in changes:
         cut["data.image_size"] = budget.sizes.get(size, size)
     return build(described.model_dump(), cut, source=f"the row {row.name!r}", changed_by=f"the budget {budget.name}")
+
+
+def _path(kind: Kind, name: str, folder: Path | None) -> Path:
+    if folder is None or name.endswith(".yaml"):
+        return shipped.find(kind, name)
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = [file.stem for file in sorted(folder.glob("*.yaml")) if file.stem != PUBLISHED]
+        meant = (
+            f" Did you mean {nearest(name, known)}?"
+            if known
+            else " Say --tables DIR, or leave it out for those that come with yolab."
+        )
+        raise UsageError(f"There is no {kind} {name} in {folder}.{meant}")
+    return path
 
 
 def _group(described: Mapping[str, Any], figures: Mapping[str, Mapping[str, float | None]]) -> Group:

@@ -1,122 +1,169 @@
-"""Which trials go on: none is stopped, the bad ones are, or they take over what the good ones have learned."""
+"""Which trials go on: none is stopped, the bad ones are, or they take over what the good ones have learned.
 
-import functools
-from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+A row of `SCHEDULERS` is all that yolab knows of one; its own row in it is all that another one needs.
+"""
 
-from ray import tune
-from ray.tune.schedulers import (
-    ASHAScheduler,
-    FIFOScheduler,
-    HyperBandScheduler,
-    MedianStoppingRule,
-    PopulationBasedTraining,
-    TrialScheduler,
-)
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from yolab.errors import UsageError
-from yolab.experiment import Experiment
-from yolab.search.search_space import Domain, Space
-from yolab.search.sweep_folder import NAME, POINT, Row
 
-SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
-
-
-def scheduler(name: str, epochs: int, grace: int, reduction: int, space: Space | None) -> TrialScheduler:
-    """Return Tune's scheduler of that name; no trial is stopped, or changed, before it has had `grace` epochs."""
-    grace = min(grace, epochs)
-    compared: dict[str, Any] = {"metric": "ap", "mode": "max", "time_attr": "epoch"}
-    if name == "asha":
-        return ASHAScheduler(
-            **compared, max_t=epochs, grace_period=grace, reduction_factor=reduction, stop_last_trials=False
-        )
-    if name == "hyperband":
-        return HyperBandScheduler(**compared, max_t=epochs, reduction_factor=reduction, stop_last_trials=False)
-    if name == "median":
-        return MedianStoppingRule(**compared, grace_period=grace)
-    if name == "pbt" and space:
-        mutations = {POINT: {domain.path: _mutation(domain) for domain in space.domains}}
-        return _Population(
-            **compared,
-            perturbation_interval=grace,
-            burn_in_period=grace,
-            hyperparam_mutations=mutations,
-            custom_explore_fn=functools.partial(_within, space=space),
-            log_config=False,
-        )
-    return FIFOScheduler()
+if TYPE_CHECKING:
+    from yolab.experiment import Experiment
+    from yolab.search.search_space import Space
 
 
-def remember(scheduler: TrialScheduler, events: Sequence[Row]) -> None:
-    """Tell ASHA what the trials of a sweep's earlier parts came to, which Tune has forgotten, to hold new ones against
-    them. The others begin anew."""
-    if not isinstance(scheduler, ASHAScheduler):
-        return
-    for event in events:
-        trial = SimpleNamespace(trial_id=event[NAME])
-        scheduler.on_trial_add(None, trial)
-        scheduler.on_trial_result(None, trial, event)
-        scheduler.on_trial_remove(None, trial)
+@dataclass(frozen=True)
+class Settings:
+    """What a scheduler is made for: trials of so many `epochs`, none stopped or changed before `grace` of them, one of
+    `reduction` that goes on, and the space."""
+
+    epochs: int
+    grace: int = 5
+    reduction: int = 3
+    space: "Space | None" = None
 
 
-def check(name: str, experiment: Experiment, space: Space, objectives: tuple[str, ...]) -> None:
+@dataclass(frozen=True)
+class TuneClass:
+    """A class of Ray Tune's, or one's own over it, as "module:Class", and what it is made with."""
+
+    path: str
+    arguments: Mapping[str, Any]
+
+
+Check = Callable[["Experiment", "Space"], str | None]
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """`build` says which of Tune's schedulers it is, made of the settings that it `takes`; `check` why it can't
+    schedule the trials of an experiment and a space, None if it can; `share` how much of its epochs a trial gets on
+    average. `by_ap`: it stops trials by their AP. `remembers`: it is told what the trials of a sweep's earlier parts
+    came to. `changes_points`: it hands weights on between trials and changes their points."""
+
+    help: str
+    build: Callable[[Settings], TuneClass]
+    check: Check = lambda experiment, space: None
+    share: Callable[[Settings], float] = lambda settings: 1.0
+    takes: tuple[str, ...] = ()
+    by_ap: bool = True
+    remembers: bool = False
+    changes_points: bool = False
+
+
+def find(name: str) -> Scheduler:
+    """Return the scheduler of that name. Raises UsageError."""
+    if name not in SCHEDULERS:
+        raise UsageError(f"--scheduler can't be {name}: it is one of {', '.join(SCHEDULERS)}.")
+    return SCHEDULERS[name]
+
+
+def check(name: str, experiment: "Experiment", space: "Space", objectives: tuple[str, ...]) -> None:
     """Raise UsageError if a scheduler can't search this space, or for these objectives."""
-    if len(objectives) > 1 and name != "none":
+    found = find(name)
+    if len(objectives) > 1 and found.by_ap:
         raise UsageError(
             f"--scheduler {name} stops trials by AP alone, which would cut off the cheap end of the front of "
             f"{', '.join(objectives)}: take --scheduler none."
         )
-    if name == "hyperband" and experiment.compute.workers > 1:
-        raise UsageError(
-            "--scheduler hyperband pauses trials, which trials of several workers can't: take asha, or "
-            "compute.workers=1."
-        )
-    if name != "pbt":
-        return
+    why = found.check(experiment, space)
+    if why:
+        raise UsageError(f"--scheduler {name} {why}")
+
+
+def _compared(**more: Any) -> dict[str, Any]:
+    return {"metric": "ap", "mode": "max", "time_attr": "epoch", **more}
+
+
+def _asha(settings: Settings) -> TuneClass:
+    return TuneClass(
+        "ray.tune.schedulers:ASHAScheduler",
+        _compared(max_t=settings.epochs, grace_period=min(settings.grace, settings.epochs),
+                  reduction_factor=settings.reduction, stop_last_trials=False),
+    )  # fmt: skip
+
+
+def _hyperband(settings: Settings) -> TuneClass:
+    arguments = _compared(max_t=settings.epochs, reduction_factor=settings.reduction, stop_last_trials=False)
+    return TuneClass("ray.tune.schedulers:HyperBandScheduler", arguments)
+
+
+def _median(settings: Settings) -> TuneClass:
+    arguments = _compared(grace_period=min(settings.grace, settings.epochs))
+    return TuneClass("ray.tune.schedulers:MedianStoppingRule", arguments)
+
+
+def _population(settings: Settings) -> TuneClass:
+    grace = min(settings.grace, settings.epochs)
+    arguments = _compared(perturbation_interval=grace, burn_in_period=grace, log_config=False)
+    return TuneClass("yolab.cluster.population:Population", {**arguments, "space": settings.space})
+
+
+def _halving(settings: Settings) -> float:
+    """Return the share of successive halving: all trials get the grace, one of `reduction` so many times as much, and
+    so on."""
+    total, rung, alive = 0.0, min(settings.grace, settings.epochs), 1.0
+    reached = 0
+    while reached < settings.epochs:
+        total += alive * (rung - reached)
+        reached, rung, alive = rung, min(settings.epochs, rung * settings.reduction), alive / settings.reduction
+    return total / settings.epochs
+
+
+def _not_paused(experiment: "Experiment", space: "Space") -> str | None:
+    if experiment.compute.workers == 1:
+        return None
+    return "pauses trials, which trials of several workers can't: take asha, or compute.workers=1."
+
+
+def _not_handed_on(experiment: "Experiment", space: "Space") -> str | None:
     if experiment.compute.workers > 1:
-        raise UsageError(
-            "--scheduler pbt hands weights from one trial to another, which trials of several workers can't: take "
-            "compute.workers=1, or asha."
+        return (
+            "hands weights from one trial to another, which trials of several workers can't: take compute.workers=1, "
+            "or asha."
         )
     for domain in space.domains:
         if domain.path.startswith("model"):
-            raise UsageError(
-                f"--scheduler pbt can't search {domain.path}: the weights of one model don't fit into another. Take it "
-                "out of the space, or take asha."
+            return (
+                f"can't search {domain.path}: the weights of one model don't fit into another. Take it out of the "
+                "space, or take asha."
             )
         if domain.when:
-            raise UsageError(f"--scheduler pbt can't search {domain.path}, which depends on another path: take asha.")
+            return f"can't search {domain.path}, which depends on another path: take asha."
         if domain.path == "recipe.epochs":
-            raise UsageError("--scheduler pbt can't search recipe.epochs: all trials must be as long. Take it out.")
+            return "can't search recipe.epochs: all trials must be as long. Take it out."
     if space.constraints:
-        raise UsageError("--scheduler pbt changes points on the way, without a look at constraints: take asha.")
+        return "changes points on the way, without a look at constraints: take asha."
+    return None
 
 
-class _Population(PopulationBasedTraining):
-    """PBT with points from our search, which Tune refuses because others would be misled by points that change; ours
-    takes no notice of them."""
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        super().on_trial_add(SimpleNamespace(search_alg=None), trial)
-
-    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
-        config, operations = super()._get_new_config(trial, trial_to_clone)
-        return config | {NAME: trial.config[NAME]}, operations
-
-
-def _mutation(domain: Domain) -> Any:
-    listed = domain.listed()
-    if listed is not None:
-        return listed
-    return (tune.loguniform if domain.kind == "loguniform" else tune.uniform)(*domain.values)
+_BOTH = ("grace", "reduction")
+SCHEDULERS = {
+    "asha": Scheduler("stops the worst at rungs that grow by --reduction", _asha, share=_halving, takes=_BOTH,
+                      remembers=True),
+    "hyperband": Scheduler("as asha, in brackets of several graces; pauses trials", _hyperband, _not_paused, _halving,
+                           takes=("reduction",)),
+    "median": Scheduler("stops what is below the median of the others", _median, takes=("grace",)),
+    "pbt": Scheduler("hands the weights of good trials to bad ones, with changed points", _population, _not_handed_on,
+                     takes=("grace",), changes_points=True),
+    "none": Scheduler("lets every trial have all of its epochs",
+                      lambda settings: TuneClass("ray.tune.schedulers:FIFOScheduler", {}), by_ap=False),
+}  # fmt: skip
 
 
-def _within(config: dict[str, Any], space: Space) -> dict[str, Any]:
-    """Return what PBT made of a trial's point, brought back between the bounds, which it takes no notice of."""
-    point = dict(config[POINT])
-    for domain in space.domains:
-        if domain.listed() is None:
-            low, high = domain.values
-            point[domain.path] = min(max(point[domain.path], low), high)
-    return config | {POINT: point}
+def settings_for(name: str, epochs: int, space: "Space | None", given: Mapping[str, int | None]) -> Settings:
+    """Return the settings of a scheduler, those that are `given` (None: left to the default) among them. Raises
+    UsageError for one that it takes no notice of."""
+    row = find(name)
+    known: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+    for option in known:
+        if option not in row.takes:
+            raise UsageError(f"--{option} does nothing with --scheduler {name}: leave it out.")
+    return replace(Settings(epochs, space=space), **known)
+
+
+def changes_points(name: str) -> bool:
+    """Return whether the trials of a scheduler may end at another point than they began at."""
+    return name in SCHEDULERS and SCHEDULERS[name].changes_points

@@ -10,9 +10,9 @@ from typing import Any
 
 from yolab import preflight
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, nearest, paths, yaml_file
-from yolab.models.count import cost
-from yolab.models.weights import DetectorSpec
+from yolab.experiment import Experiment, build, nearest, paths, shipped, yaml_file
+from yolab.models import count
+from yolab.models.spec import DetectorSpec
 
 Point = dict[str, Any]  # values by dotted path
 
@@ -93,13 +93,14 @@ class Space:
             yield from self._points(tuple(rest), point | ({first.path: value} if first.applies(point) else {}))
 
 
-def read(path: Path, base: Experiment) -> Space:
-    """Return the space of a file: a domain a path, each possible in the experiment, and `constraints`.
+def read(path: Path | str, base: Experiment) -> Space:
+    """Return the space of a file, or of one that comes with yolab by its name: a domain a path, each possible in the
+    experiment, and `constraints`.
 
     Such as `assigner.top_k: {randint: [5, 21]}`, or, with a condition, `assigner.auxiliary_weight: {uniform: [0.1,
     0.5], when: {assigner.policy: coarse_to_fine}}`. Raises UsageError.
     """
-    return parse(yaml_file.read(path), base, str(path))
+    return parse(yaml_file.read(shipped.find(shipped.Kind.SPACE, path)), base, str(path))
 
 
 def parse(content: Mapping[str, Any], base: Experiment, source: str) -> Space:
@@ -126,8 +127,7 @@ def at(base: Experiment, point: Mapping[str, Any]) -> Experiment:
 
 def counts_of(experiment: Experiment, names: tuple[str, ...]) -> dict[str, float]:
     """Return what the model of an experiment costs, by the names that constraints use."""
-    counted = cost(DetectorSpec.of(experiment, names).blueprint(), len(names), experiment.data.image_size)
-    return {"params": counted.params, "params_fused": counted.params_fused, "gflops": round(counted.gflops, 3)}
+    return count.counts_of(DetectorSpec.of(experiment, names))
 
 
 def why_not(space: Space, base: Experiment, names: tuple[str, ...], point: Mapping[str, Any]) -> str | None:

@@ -1,91 +1,93 @@
-"""Which point a sweep tries next: one of a list, one at random, or where Optuna expects most, after the others."""
+"""Which point a sweep tries next: one of a list, one at random, or where Optuna expects most, after the others.
+
+A row of `SEARCHERS` is all that yolab knows of one.
+"""
 
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
-from ray import cloudpickle
-from ray.tune.search import Searcher
+from optuna.trial import TrialState as OptunaState
+from optuna.trial import create_trial
 
+from yolab.errors import UsageError
 from yolab.experiment import Experiment
+from yolab.search.request import SweepRequest
 from yolab.search.search_space import Domain, Point, Space, why_not
-from yolab.search.sweep_folder import ENDED, NAME, OBJECTIVES, POINT, SUCCEEDED, Events, Row
+from yolab.search.trial import OBJECTIVES, POINT, Row, TrialState, state_of
 
-SEARCHERS = ("random", "grid", "tpe")
 _LEARNED_DRAWS = 20  # for each point; then at random, in case Optuna insists on what was tried or is forbidden
 _RANDOM_DRAWS = 100  # before a space counts as exhausted
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class Points(Protocol):
+class Searcher(Protocol):
     """Where the points of a sweep come from."""
 
-    def next(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
+    def suggest(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
         """Return the name and the point of the next trial, None if there is none: `given` are those that Tune has,
         `rows` those that anything is recorded of."""
 
-    def left(self, rows: Mapping[str, Row]) -> bool:
+    def is_left(self, rows: Mapping[str, Row]) -> bool:
         """Return whether anything is left to do."""
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListSearcher:
     """Points that are known beforehand, by the names of their trials. Those that failed are tried again."""
 
     points: Mapping[str, Point]
 
-    def next(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
+    def suggest(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
         for name, point in self.points.items():
-            if name not in given and rows.get(name, {}).get("state") not in SUCCEEDED:
+            if name not in given and not (name in rows and state_of(rows[name]).has_succeeded):
                 return name, point
         return None
 
-    def left(self, rows: Mapping[str, Row]) -> bool:
-        return any(rows.get(name, {}).get("state") not in ENDED for name in self.points)
+    def is_left(self, rows: Mapping[str, Row]) -> bool:
+        return any(name not in rows or not state_of(rows[name]).has_ended for name in self.points)
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """So many different points of a space, around `base`. `searcher` is random or tpe, which learns from the trials so
-    far and from `known`, those of earlier sweeps; `names` are the classes."""
+class SampledSearcher:
+    """So many different points of a space, around `base`; `names` are the classes. `sampler` makes, of a seed, what of
+    Optuna's learns from the trials so far and from `known`, those of earlier sweeps; None: nothing does."""
 
     space: Space
     base: Experiment
     names: tuple[str, ...]
-    searcher: str
+    sampler: Callable[[int], BaseSampler] | None
     objectives: tuple[str, ...]
     trials: int
     known: tuple[Row, ...] = ()
 
-    def next(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
+    def suggest(self, given: Mapping[str, Point], rows: Mapping[str, Row]) -> tuple[str, Point] | None:
         for name, row in rows.items():  # begun, but Tune was killed before it had noted so
-            if name not in given and row["state"] not in ENDED:
+            if name not in given and not state_of(row).has_ended:
                 return name, row[POINT]
-        running = {name: {"state": "running", POINT: point} for name, point in given.items()}
+        running = {name: {"state": TrialState.RUNNING, POINT: point} for name, point in given.items()}
         so_far = running | dict(rows)
         if len(so_far) >= self.trials:
             return None
         point = self._propose(list(so_far.values()))
         return None if point is None else (f"trial-{len(so_far):03d}", point)
 
-    def left(self, rows: Mapping[str, Row]) -> bool:
-        return any(row["state"] not in ENDED for row in rows.values()) or self.next({}, rows) is not None
+    def is_left(self, rows: Mapping[str, Row]) -> bool:
+        return any(not state_of(row).has_ended for row in rows.values()) or self.suggest({}, rows) is not None
 
     def _propose(self, so_far: Sequence[Row]) -> Point | None:
         """Return a new point that nothing forbids; the same one for the same trials so far."""
         seen = [row[POINT] for row in so_far]
         seed = int(np.random.default_rng([self.base.seed, len(so_far)]).integers(2**31))
-        learned = itertools.islice(self._learned(so_far, seed), _LEARNED_DRAWS if self.searcher == "tpe" else 0)
+        learned = itertools.islice(self._learned(so_far, seed), _LEARNED_DRAWS if self.sampler else 0)
         for point in itertools.chain(learned, itertools.islice(anywhere(self.space, seed), _RANDOM_DRAWS)):
             if point not in seen:
                 if why_not(self.space, self.base, self.names, point) is None:
@@ -94,7 +96,8 @@ class Sampled:
         return None
 
     def _learned(self, so_far: Sequence[Row], seed: int) -> Iterator[Point]:
-        study = study_of(self.space, self.objectives, (*self.known, *so_far), _tpe(seed))
+        assert self.sampler is not None
+        study = study_of(self.space, self.objectives, (*self.known, *so_far), self.sampler(seed))
         while True:
             yield _suggested(study.ask(), self.space)
 
@@ -116,39 +119,58 @@ def study_of(
     return study
 
 
-class PointSearch(Searcher):
-    """Gives Tune's trials their names and points. What the trials came to it reads from the sweep's events, so all that
-    it has to remember is what it gave."""
+Build = Callable[[SweepRequest, Space, Experiment, tuple[str, ...]], Searcher]
 
-    def __init__(self, points: Points, folder: Path) -> None:
-        super().__init__(metric="ap", mode="max")
-        self.points, self.folder = points, folder
-        self.given: dict[str, Point] = {}
-        self.events = Events(folder)
 
-    def suggest(self, trial_id: str) -> Any:
-        found = self.points.next(self.given, self.events.rows())
-        if found is None:
-            return Searcher.FINISHED
-        name, point = found
-        self.given[name] = point
-        return {NAME: name, POINT: point}
+@dataclass(frozen=True)
+class SearcherKind:
+    """`build` makes it of a request, its space, the experiment around which it searches, and the names of the classes;
+    `check` says why it can't search a space, None if it can. `learns`: from the trials of earlier sweeps, too."""
 
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        pass
+    help: str
+    build: Build
+    check: Callable[[Space], str | None] = lambda space: None
+    learns: bool = False
 
-    def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_bytes(cloudpickle.dumps(self.given))
 
-    def restore(self, checkpoint_path: str) -> None:
-        self.given = cloudpickle.loads(Path(checkpoint_path).read_bytes())
-        self.events = Events(self.folder)
+def sampled(help: str, sampler: Callable[[int], BaseSampler] | None) -> SearcherKind:
+    """Return the row of a searcher that draws points, by one of Optuna's samplers if it learns."""
+
+    def build(request: SweepRequest, space: Space, base: Experiment, names: tuple[str, ...]) -> Searcher:
+        trials = request.trials or 0
+        return SampledSearcher(space, base, names, sampler, request.objectives, trials, request.known)
+
+    return SearcherKind(help, build, learns=sampler is not None)
+
+
+def _grid(request: SweepRequest, space: Space, base: Experiment, names: tuple[str, ...]) -> Searcher:
+    possible = (point for point in space.points() or () if not why_not(space, base, names, point))
+    chosen = possible if request.trials is None else itertools.islice(possible, request.trials)
+    return ListSearcher({f"trial-{number:03d}": point for number, point in enumerate(chosen)})
+
+
+def _not_endless(space: Space) -> str | None:
+    return None if space.points() else "needs a space that ends: take quniform for uniform, choice for loguniform."
 
 
 def _tpe(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # groups: what conditions need
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+SEARCHERS = {
+    "random": sampled("draws points at random", None),
+    "grid": SearcherKind("goes through all points of a space that ends", _grid, _not_endless),
+    "tpe": sampled("learns from the trials so far where to look (Optuna)", _tpe),
+}
+
+
+def find(name: str) -> SearcherKind:
+    """Return the searcher of that name. Raises UsageError."""
+    if name not in SEARCHERS:
+        raise UsageError(f"--searcher can't be {name}: it is one of {', '.join(SEARCHERS)}.")
+    return SEARCHERS[name]
 
 
 def _tell(study: optuna.Study, space: Space, objectives: Sequence[str], row: Row) -> None:
@@ -166,18 +188,18 @@ def _tell(study: optuna.Study, space: Space, objectives: Sequence[str], row: Row
         kind, described = _range(domain)
         ranges[domain.path] = _DISTRIBUTIONS[kind](**described)
         params[domain.path] = value
-    scores = [row.get(name) for name in objectives]
+    scores, state = [row.get(name) for name in objectives], state_of(row)
     known: dict[str, Any] = {}
-    if row["state"] not in ENDED:
-        state = TrialState.RUNNING
-    elif row["state"] not in SUCCEEDED or None in scores:
-        state = TrialState.FAIL
-    elif row["state"] == "stopped early" and len(scores) == 1:
-        state, known = TrialState.PRUNED, {"intermediate_values": {row["epoch"]: scores[0]}}
+    if not state.has_ended:
+        told = OptunaState.RUNNING
+    elif not state.has_succeeded or None in scores:
+        told = OptunaState.FAIL
+    elif state is TrialState.STOPPED_EARLY and len(scores) == 1:
+        told, known = OptunaState.PRUNED, {"intermediate_values": {row["epoch"]: scores[0]}}
     else:
-        state, known = TrialState.COMPLETE, {"values": scores}
+        told, known = OptunaState.COMPLETE, {"values": scores}
     with contextlib.suppress(ValueError):  # of an earlier sweep, and outside of this space
-        study.add_trial(create_trial(state=state, params=params, distributions=ranges, **known))
+        study.add_trial(create_trial(state=told, params=params, distributions=ranges, **known))
 
 
 def _suggested(trial: optuna.Trial, space: Space) -> Point:

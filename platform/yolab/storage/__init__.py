@@ -1,0 +1,5 @@
+"""Where runs, sweeps and what belongs to them are kept."""
+
+from yolab.storage.place import Storage
+
+__all__ = ["Storage"]

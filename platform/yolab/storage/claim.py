@@ -1,75 +1,72 @@
-"""The folder of a run or a sweep below `runs/`: made once, and gone back to only with the same work."""
+"""The folder of a run, a sweep or a table in the storage: made once, and gone back to only with the same work."""
 
 import json
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from yolab.errors import UsageError
+from yolab.storage.document import as_bytes, read_document, write_document
+from yolab.storage.place import Storage
 
-_FILE = "run.json"
+FILE_NAME = "run.json"
+_VERSION = 1
 
 
-def unused(home: Path, name: str) -> Path:
-    """Return `home/name`, or `home/name-2` and so on if it is taken."""
-    number, folder = 1, home / name
-    while folder.exists():
+def unused(storage: Storage, name: str) -> Storage:
+    """Return the place `name` in the storage, or `name-2` and so on if it is taken."""
+    number, place = 1, storage / name
+    while place.exists():
         number += 1
-        folder = home / f"{name}-{number}"
-    return folder
+        place = storage / f"{name}-{number}"
+    return place
 
 
-def last_numbered(home: Path, name: str) -> Path | None:
-    """Return the newest of `home/name`, `home/name-2` and so on, None if there is none."""
-    following = unused(home, name)
+def last_numbered(storage: Storage, name: str) -> Storage | None:
+    """Return the newest of `name`, `name-2` and so on, None if there is none."""
+    following = unused(storage, name)
     number = int(following.name.removeprefix(f"{name}-")) - 1 if following.name != name else 0
-    return {0: None, 1: home / name}.get(number, home / f"{name}-{number}")
+    return {0: None, 1: storage / name}.get(number, storage / f"{name}-{number}")
 
 
-def last_used(home: Path, name: str) -> Path:
-    """Return the newest folder of a run of that name. Raises UsageError if there is none."""
-    found = last_numbered(home, name)
+def last_used(storage: Storage, name: str) -> Storage:
+    """Return the newest place of a run of that name. Raises UsageError if there is none."""
+    found = last_numbered(storage, name)
     if found is None:
-        raise UsageError(f"There is no run {name} in {home} to go on with: leave out --resume.")
+        raise UsageError(f"There is no run {name} in {storage} to go on with: leave out --resume.")
     return found
 
 
-def claim(folder: Path, work: Mapping[str, Any]) -> str:
-    """Make the folder with the description of its work in it; return the key by which its run is found again."""
-    folder.mkdir(parents=True)
-    key = f"{folder.name}-{secrets.token_hex(4)}"
-    _write(folder, key, work)
+def claim(place: Storage, work: Mapping[str, Any]) -> str:
+    """Make a place with the description of its work in it; return the key by which its run is found again. Raises
+    UsageError if somebody has it already."""
+    key = f"{place.name}-{secrets.token_hex(4)}"
+    if not place.create(FILE_NAME, as_bytes({"key": key, "work": work}, _VERSION)):
+        raise UsageError(f"There is a run or sweep {place.name} in {place.path.parent}: take another name.")
     return key
 
 
-def claimed(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return the key of a folder, and the description of its work. Raises UsageError if it has none."""
+def claimed(place: Storage) -> tuple[str, dict[str, Any]]:
+    """Return the key of a place, and the description of its work. Raises UsageError if it has none."""
     try:
-        stored = json.loads((folder / _FILE).read_text())
-    except (OSError, json.JSONDecodeError):
-        raise UsageError(f"{folder} is not the folder of a run or sweep: there is no {_FILE} in it.") from None
+        stored = read_document(place, FILE_NAME, _VERSION)
+    except (OSError, ValueError):
+        raise UsageError(f"{place} is not the folder of a run or sweep: there is no {FILE_NAME} in it.") from None
     return str(stored["key"]), dict(stored["work"])
 
 
-def reclaim(folder: Path, work: Mapping[str, Any]) -> str:
-    """Return the key of a folder to go on with. Raises UsageError if its work was another."""
-    key, stored = claimed(folder)
+def reclaim(place: Storage, work: Mapping[str, Any]) -> str:
+    """Return the key of a place to go on with. Raises UsageError if its work was another."""
+    key, stored = claimed(place)
     if stored != json.loads(json.dumps(work)):
         changed = sorted(name for name in work if stored.get(name) != work[name])
         raise UsageError(
-            f"{folder} can't be resumed: what it does was described otherwise ({', '.join(changed)}). "
+            f"{place} can't be resumed: what it does was described otherwise ({', '.join(changed)}). "
             "Resume it as it was, or give the new one another name."
         )
     return key
 
 
-def extend(folder: Path, work: Mapping[str, Any]) -> None:
-    """Replace the description of a folder's work by one that has more to do."""
-    _write(folder, claimed(folder)[0], work)
-
-
-def _write(folder: Path, key: str, work: Mapping[str, Any]) -> None:
-    incoming = folder / f"{_FILE}.incoming"
-    incoming.write_text(json.dumps({"key": key, "work": work}, indent=2))
-    incoming.rename(folder / _FILE)
+def extend(place: Storage, work: Mapping[str, Any]) -> None:
+    """Replace the description of a place's work by one that has more to do."""
+    write_document(place, FILE_NAME, {"key": claimed(place)[0], "work": work}, _VERSION)

@@ -14,9 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from mlflow.entities import Metric
+
+from yolab.storage.document import FORMAT, check_version
 from yolab.tracking.mlflow_runs import allowed_name, client, log_artifact
 
 FILE_NAME = "journal.jsonl"
+_VERSION = 1
 POINTS_PER_CALL = 1000  # MLflow's limit
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
@@ -40,8 +44,6 @@ def send_entries(entries: Sequence[Entry], uri: str, run_id: str) -> int:
     """
     if not entries:
         return 0
-    from mlflow.entities import Metric
-
     mlflow = client(uri)
     # The public RunData.metrics has no steps, and one history a metric would be a request each.
     last_step = {metric.key: metric.step for metric in mlflow.get_run(run_id).data._metric_objs}
@@ -80,9 +82,11 @@ class Journal:
     def append(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of an epoch; on return they are on disk."""
         values = {name: float(value) for name, value in metrics.items()}
+        begins = not self.path.exists() or not self.path.stat().st_size
+        header = json.dumps({FORMAT: _VERSION}) + "\n" if begins else ""
         line = json.dumps({"time_ms": time.time_ns() // 1_000_000, "epoch": epoch, "metrics": values})
         with self.path.open("a") as file:
-            file.write(line + "\n")
+            file.write(header + line + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -203,7 +207,10 @@ def _read(path: Path) -> tuple[int, list[Entry]]:
         entry = _parse(line)
         if entry is None:
             break
-        entries.append(entry)
+        if FORMAT in entry:
+            check_version(entry[FORMAT], _VERSION, str(path))
+        else:
+            entries.append(entry)
         length += len(line)
     return length, entries
 

@@ -10,42 +10,45 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from sqlalchemy.exc import SQLAlchemyError
 
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, nearest
+from yolab.search.trial import TrialState
 
 KEY_TAG = "yolab.key"
+STATE_TAG = "yolab.state"
 PARENT_TAG = "mlflow.parentRunId"
 PARAMS_PER_CALL = 100  # MLflow's limit
 RUNS_PER_PAGE = 1000
 SAMPLING_SECONDS = 5.0
 SQLITE = "sqlite:///"
 
-# MLflow reads these when it is imported; else it tells of every table that it makes and of every file that it copies
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
 logger = logging.getLogger(__name__)
 
 
-def tracking_uri(experiment: Experiment, home: Path) -> str:
-    """Return the MLflow URI of an experiment: its own, else `default_uri`. The folder of an SQLite file is made."""
+def tracking_uri(experiment: Experiment, default: str) -> str:
+    """Return the MLflow URI of an experiment: its own, else the default. The folder of an SQLite file is made."""
     configured = experiment.tracking.uri
-    uri = default_uri(home) if configured == "auto" else _absolute(configured)
+    uri = default if configured == "auto" else _absolute(configured)
     file = _sqlite_file(uri)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
     return uri
 
 
-def default_uri(home: Path) -> str:
-    """Return the MLflow URI of MLFLOW_TRACKING_URI, else that of an SQLite file in `home`, the `runs/` folder.
+def default_uri(storage: Path) -> str:
+    """Return the MLflow URI of MLFLOW_TRACKING_URI, else that of an SQLite file in the storage.
 
     A relative SQLite path becomes absolute, because workers change directory.
     """
-    return _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home}/mlflow.db")
+    return _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{storage}/mlflow.db")
 
 
 def database_is_missing(uri: str) -> bool:
@@ -70,8 +73,6 @@ def client(uri: str) -> Any:
     those who wait for it. What the user has set in the environment stays."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    from mlflow import MlflowClient
-
     return MlflowClient(tracking_uri=uri)
 
 
@@ -97,8 +98,6 @@ def open_run(
     where it runs. `artifact_root` None: next to an SQLite file, otherwise the server's choice. One caller a key.
     Raises YolabError if MLflow can't be used, UsageError if the experiment was deleted.
     """
-    from mlflow.entities import Param, RunTag
-
     with _in_words(uri):
         mlflow = client(uri)
         experiment_id = _experiment_id(mlflow, uri, experiment_name, artifact_root)
@@ -121,16 +120,15 @@ def open_run(
 def finish_run(
     uri: str,
     run_id: str,
-    status: Literal["FINISHED", "FAILED", "KILLED"],
+    state: TrialState,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """End a run, with last metrics (those of equal value are left as they are) and tags. Finishing twice is harmless.
+    """End a run in a state, with last metrics (those of equal value are left as they are) and tags. Finishing twice is
+    harmless.
 
     Raises YolabError if MLflow can't be used.
     """
-    from mlflow.entities import Metric, RunTag
-
     with _in_words(uri):
         mlflow = client(uri)
         logged = mlflow.get_run(run_id).data._metric_objs
@@ -139,9 +137,9 @@ def finish_run(
         now_ms = time.time_ns() // 1_000_000
         last = {allowed_name(name): float(value) for name, value in (metrics or {}).items()}
         points = [Metric(*point, now_ms, last_step) for point in last.items() if value_of.get(point[0]) != point[1]]
-        run_tags = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+        run_tags = [RunTag(name, str(value)) for name, value in {STATE_TAG: state, **(tags or {})}.items()]
         mlflow.log_batch(run_id, metrics=points, tags=run_tags, synchronous=True)
-        mlflow.set_terminated(run_id, status)
+        mlflow.set_terminated(run_id, state.mlflow_status)
 
 
 def log_artifact(uri: str, run_id: str, path: Path, artifact_path: str | None = None) -> None:
@@ -176,8 +174,6 @@ def list_runs(
     `experiment`, `parent` (a run id) and `where` (MLflow's filter) narrow the list. Raises UsageError if there is no
     such experiment or filter, YolabError if MLflow can't be used.
     """
-    from mlflow.exceptions import MlflowException
-
     if database_is_missing(uri):
         return []
     wanted = " AND ".join(([f"tags.`{PARENT_TAG}` = '{parent}'"] if parent else []) + ([where] if where else []))
@@ -226,8 +222,6 @@ def system_metrics(uri: str, run_id: str) -> Iterator[None]:
 
 def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
     """Sample until `stop`. MLflow's own loop gives up for good at the first request that fails, hence this one."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
     monitor = None
     while not stop.is_set():
         try:
@@ -243,8 +237,6 @@ def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
 
 
 def _experiment_id(mlflow: Any, uri: str, name: str, artifact_root: Path | None) -> str:
-    from mlflow.exceptions import MlflowException
-
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         file = _sqlite_file(uri)
@@ -266,9 +258,6 @@ def _experiment_id(mlflow: Any, uri: str, name: str, artifact_root: Path | None)
 @contextmanager
 def _in_words(uri: str) -> Iterator[None]:
     """Turn what MLflow raises into one sentence, without the password that a URI may hold."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 from yolab.data.samples import Samples
 from yolab.experiment import Experiment
 from yolab.models.blueprint import Anchors
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 
 ENOUGH = 0.98  # best possible recall
 _MOST_BOXES = 20_000  # of a large set this many, evenly taken, stand for all

@@ -1,8 +1,7 @@
 """The state of a run, in memory and on disk: everything that a resumed run needs to equal an undisturbed one."""
 
 import io
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,13 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from yolab.models import weights
 from yolab.models.detector import Detector
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
+from yolab.storage.document import FORMAT, check_version
 from yolab.training.ema import Ema
 
 WEIGHTS = "weights.safetensors"  # the EMA: the model that the run delivers
 _TRAINED = "trained.safetensors"
 _REST = "optimiser.pt"
-_SCORES = "scores.json"
+_VERSION = 1
 
 
 @dataclass
@@ -28,16 +28,16 @@ class State:
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     epoch: int = 0
-    scores: list[float] = field(default_factory=list)  # of each evaluation, 0.1 · AP50 + 0.9 · AP
-
-    @property
-    def evaluations_since_best(self) -> int:
-        return len(self.scores) - 1 - self.scores.index(max(self.scores)) if self.scores else 0
 
     def copied(self) -> "Snapshot":
         """Return a copy in the host's memory, which training leaves alone."""
         rest = io.BytesIO()
-        state = {"epoch": self.epoch, "ema_updates": self.ema.updates, "scaler": self.scaler.state_dict()}
+        state = {
+            FORMAT: _VERSION,
+            "epoch": self.epoch,
+            "ema_updates": self.ema.updates,
+            "scaler": self.scaler.state_dict(),
+        }
         torch.save(state | {"optimiser": self.optimiser.state_dict()}, rest)
         return Snapshot(_on_host(self.ema.model), _on_host(self.model), rest.getvalue())
 
@@ -58,20 +58,15 @@ def save(folder: Path, snapshot: Snapshot, about: DetectorSpec) -> None:
     (folder / _REST).write_bytes(snapshot.rest)
 
 
-def save_scores(folder: Path, scores: list[float]) -> None:
-    """Write the scores of the evaluations so far, known after the rest of the state."""
-    (folder / _SCORES).write_text(json.dumps(scores))
-
-
 def load(folder: Path, state: State) -> None:
     """Put a saved state into freshly built parts."""
     state.model.load_state_dict(load_file(folder / _TRAINED))
     state.ema.model.load_state_dict(load_file(folder / WEIGHTS))
     rest = torch.load(folder / _REST, weights_only=True, map_location="cpu")
+    check_version(rest.get(FORMAT), _VERSION, str(folder / _REST))
     state.optimiser.load_state_dict(rest["optimiser"])
     state.scaler.load_state_dict(rest["scaler"])
     state.ema.updates, state.epoch = rest["ema_updates"], rest["epoch"]
-    state.scores = json.loads((folder / _SCORES).read_text())
 
 
 def _on_host(model: Detector) -> dict[str, torch.Tensor]:

@@ -30,11 +30,12 @@ from yolab.models import weights
 from yolab.models.detector import Detector
 from yolab.models.device import choose_device
 from yolab.models.freeze import freeze
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training import autoanchor, checkpoint
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
 from yolab.training.optimiser import clip, make_optimiser
+from yolab.training.patience import Patience
 from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter
 from yolab.training.schedule import Schedule, follow_schedule, schedule
@@ -91,6 +92,8 @@ def train(
         make_optimiser(model, recipe, plan.accumulate),
         precision.scaler(),
     )
+    if recipe.patience:
+        reporter = reporter.also(Patience(recipe.patience))
     last = reporter.restore()
     if last:
         checkpoint.load(last, state)
@@ -99,7 +102,8 @@ def train(
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
-    for epoch in range(state.epoch + 1, recipe.epochs + 1):
+    ended = state.epoch > 0 and _is_to_stop(reporter, workers)  # by patience, before it was resumed
+    for epoch in range(state.epoch + 1, recipe.epochs + 1) if not ended else ():
         started = time.perf_counter()
         with _traced(profile_steps if workers.rank == 0 else 0, reporter) as step_done:
             metrics = run.epoch(epoch, reporter, step_done)
@@ -113,14 +117,17 @@ def train(
             written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None
             if epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs:
                 metrics |= evaluate(state.ema.model, data.val, experiment, workers, reporter, epoch)
-                state.scores.append(0.1 * metrics["ap50"] + 0.9 * metrics["ap"])
             if written:
                 written.result()
-                checkpoint.save_scores(Path(folder), state.scores)
             reporter.report(epoch, metrics, Path(folder) if written else None)
-        if reporter.should_stop() or (recipe.patience and state.evaluations_since_best >= recipe.patience):
+        if _is_to_stop(reporter, workers):
             break
     return metrics
+
+
+def _is_to_stop(reporter: Reporter, workers: Workers) -> bool:
+    """Return whether the run ends here, the same on every rank: what one wants, all do."""
+    return any(workers.gather([reporter.should_stop()]))
 
 
 @dataclass

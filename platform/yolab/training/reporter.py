@@ -1,102 +1,113 @@
-"""What the training loop knows of the world around it: a Reporter. Ray Train, a Ray Tune trial and a plain process
-each give one."""
+"""What the training loop knows of the world around it: where its checkpoints are kept, and who hears of its epochs."""
 
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from yolab.storage import Storage
 
 CHECKPOINT = "checkpoint"  # the folder of the last whole checkpoint in that of a run
 
 
-class Reporter(Protocol):
-    """Called by every rank, equally often; only rank 0 passes a checkpoint. Files that are kept stay in `folder`."""
+class CheckpointStore(Protocol):
+    """Where the checkpoints of a run are kept: a folder, or Ray's own storage."""
 
-    folder: Path
+    def last(self) -> Path | None:
+        """Return a local folder with the last durable checkpoint of the run, None at its beginning."""
+
+    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        """Make metrics and checkpoint of a finished epoch (from 1) durable, then announce them. Called by every rank,
+        equally often; only rank 0 passes a checkpoint, a folder that it may delete afterwards."""
+
+    def should_stop(self) -> bool:
+        """Return whether nobody wants more epochs than were saved."""
+
+
+class Observer:
+    """Hears of a run's epochs and files; this one does nothing, others say what interests them."""
+
+    def restored(self, checkpoint: Path | None) -> None:
+        """Hear that the run begins at a checkpoint, or anew."""
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        """Hear of an epoch before it is durable; what is put into the folder of the checkpoint is kept with it."""
+
+    def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Hear of an epoch when it is durable."""
+
+    def file_kept(self, path: Path, under: str) -> None:
+        """Hear of a file in the folder `under` of the run's."""
+
+    def should_stop(self) -> bool:
+        """Return whether to stop after the epoch that was saved last."""
+        return False
+
+
+class Reporter:
+    """The way out of the training loop: checkpoints to a store, epochs to observers, files to the run's `folder`."""
+
+    def __init__(self, folder: Path, checkpoints: CheckpointStore, observers: Sequence[Observer] = ()) -> None:
+        self.folder, self.checkpoints, self.observers = folder, checkpoints, tuple(observers)
+
+    def also(self, observer: Observer) -> "Reporter":
+        """Return the same with one more observer."""
+        return Reporter(self.folder, self.checkpoints, (*self.observers, observer))
 
     def restore(self) -> Path | None:
         """Return the folder of the last durable checkpoint of this run, or None at its beginning."""
+        checkpoint = self.checkpoints.last()
+        for observer in self.observers:
+            observer.restored(checkpoint)
+        return checkpoint
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        """Make the metrics and the checkpoint of a finished epoch (counted from 1) durable, then announce them.
+        """Make the metrics and the checkpoint of a finished epoch (from 1) durable, then announce them.
 
-        `checkpoint` is a folder that the caller may delete or reuse afterwards.
+        Called by every rank, equally often; only rank 0 passes a checkpoint, a folder that it may delete afterwards.
         """
+        for observer in self.observers:
+            observer.epoch_ended(epoch, metrics, checkpoint)
+        self.checkpoints.save(epoch, metrics, checkpoint)
+        for observer in self.observers:
+            observer.epoch_saved(epoch, metrics)
 
     def should_stop(self) -> bool:
-        """Return whether to stop after this epoch, with state saved; the same answer on every rank."""
+        """Return whether somebody on this rank wants the run to end after the last epoch, its state saved."""
+        return self.checkpoints.should_stop() or any(observer.should_stop() for observer in self.observers)
 
     def save_artifact(self, path: Path, under: str = "") -> Path:
         """Keep a file (picture, table, weights) with the run, in its folder `under`; return where."""
+        kept = Storage(self.folder).keep(path, under)
+        for observer in self.observers:
+            observer.file_kept(kept, under)
+        return kept
 
 
-class FolderReporter:
-    """A run of a plain process: everything stays in one folder, `checkpoint/` is always a whole checkpoint."""
+class FolderCheckpoints:
+    """The checkpoints of a plain process: `checkpoint/` in the run's folder is always a whole one."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.stop_requested = False
+        self.storage = Storage(folder)
 
-    def restore(self) -> Path | None:
-        checkpoint, previous = self.folder / CHECKPOINT, self.folder / f"{CHECKPOINT}.previous"
-        if not checkpoint.exists() and previous.exists():  # killed between the two renames of `report`
-            previous.rename(checkpoint)
-        return checkpoint if checkpoint.exists() else None
+    def last(self) -> Path | None:
+        return self.storage.whole_folder(CHECKPOINT)
 
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        if checkpoint is None:
-            return
-        current, previous, incoming = (self.folder / f"{CHECKPOINT}{end}" for end in ("", ".previous", ".incoming"))
-        for leftover in (incoming, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
-        shutil.copytree(checkpoint, incoming)
-        sync_folder(incoming)
-        if current.exists():
-            current.rename(previous)
-        incoming.rename(current)
-        shutil.rmtree(previous, ignore_errors=True)
+    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        if checkpoint is not None:
+            self.storage.replace_folder(CHECKPOINT, checkpoint)
 
     def should_stop(self) -> bool:
-        return self.stop_requested
-
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        return keep_file(path, self.folder / under)
+        return False
 
 
-def keep_file(path: Path, folder: Path) -> Path:
-    """Copy a file into a folder, made if need be, in place of one of that name; return where it is."""
-    target, incoming = folder / path.name, folder / f"{path.name}.incoming"
-    if target != path:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, incoming)
-        incoming.rename(target)
-    return target
+class NoCheckpoints:
+    """Keeps nothing."""
 
+    def last(self) -> Path | None:
+        return None
 
-def sync_folder(folder: Path) -> None:
-    """Force the files of a folder to disk, so that a rename that follows can't come to light without them."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
-class AnnouncingReporter:
-    """Another reporter that says so when an epoch's results have become durable."""
-
-    def __init__(self, inner: Reporter, announce: Callable[[int, Mapping[str, float]], None]) -> None:
-        self.inner, self.announce, self.folder = inner, announce, inner.folder
-
-    def restore(self) -> Path | None:
-        return self.inner.restore()
-
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        self.inner.report(epoch, metrics, checkpoint)
-        self.announce(epoch, metrics)
+    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        pass
 
     def should_stop(self) -> bool:
-        return self.inner.should_stop()
-
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        return self.inner.save_artifact(path, under)
+        return False

@@ -2,8 +2,8 @@
 
 import contextlib
 import resource
+import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from yolab.data.loaded_data import LoadedData
 from yolab.evaluation.detect import detect
 from yolab.experiment import Experiment
 from yolab.models.device import choose_device
-from yolab.models.weights import DetectorSpec
+from yolab.models.spec import DetectorSpec
 from yolab.training.loop import train
+from yolab.training.reporter import NoCheckpoints, Reporter
 
 _WARM_UP, _STEPS = 2, 4
 _IMAGES = 16  # evaluated
@@ -31,25 +32,7 @@ class StepTiming:
 
 
 class _EnoughError(Exception):
-    """Ends a rehearsal."""
-
-
-class _NowhereReporter:
-    """Keeps nothing."""
-
-    folder = Path()
-
-    def restore(self) -> Path | None:
-        return None
-
-    def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        pass
-
-    def should_stop(self) -> bool:
-        return False
-
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        return path
+    """Ends the steps."""
 
 
 def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
@@ -65,8 +48,8 @@ def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
     alone = compute.model_copy(update={"workers": 1})
     recipe = experiment.recipe.model_copy(update={"batch": max(1, experiment.recipe.batch // compute.workers)})
     experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
-    with contextlib.suppress(_EnoughError):
-        train(experiment, data, _NowhereReporter(), progress=count)
+    with contextlib.suppress(_EnoughError), tempfile.TemporaryDirectory() as scratch:
+        train(experiment, data, Reporter(Path(scratch), NoCheckpoints()), progress=count)
     taken = times[_WARM_UP:] if len(times) > _WARM_UP + 1 else times
     step_seconds = (taken[-1] - taken[0]) / max(1, len(taken) - 1)
 

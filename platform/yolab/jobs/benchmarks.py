@@ -1,41 +1,49 @@
-"""What `yolab bench` measures: each benchmark returns rows with a `case` and its least seconds, or images a second."""
+"""What `yolab bench` measures of the parts: rows with a `case` each, and its least seconds, or images a second."""
 
+import contextlib
+import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
+from pycocotools import coco as peer
+from pycocotools import cocoeval
 
 from yolab.assignment import policies
 from yolab.data import coco
 from yolab.data.batch import Targets
 from yolab.data.coco import Dataset
 from yolab.data.images import ImageFolder
-from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import TrainingImages
 from yolab.data.samples import Sample, Samples, Truth
 from yolab.evaluation import metrics, significance
-from yolab.evaluation.detect import ImageDetections, suppress
-from yolab.evaluation.latency import seconds_an_image
-from yolab.experiment import Assigner, Experiment, Model, build
+from yolab.evaluation.detect import ImageDetections
+from yolab.evaluation.latency import on_threads, seconds_an_image
+from yolab.experiment import Assigner, Model, build
 from yolab.losses import detection_loss
 from yolab.memory import keep_freed_memory
 from yolab.models import onnx_file, zoo
 from yolab.models.blueprint import check_size
+from yolab.models.device import choose_device
 from yolab.models.fold import fold
-from yolab.models.weights import DetectorSpec
-from yolab.training.checkpoint import WEIGHTS
+from yolab.models.spec import DetectorSpec
+from yolab.models.suppression import SCORED_CONFIDENCE, suppress
 from yolab.training.ema import Ema
 from yolab.training.optimiser import make_optimiser
 from yolab.training.precision import Precision
-from yolab.training.reporter import Reporter
 
 Rows = list[dict[str, Any]]
 _CLASSES = tuple(f"class {number}" for number in range(80))
+
+
+def alone(benchmark: Callable[[], Rows], threads: int) -> Rows:
+    """Return what a benchmark measures on so many CPU threads; what its libraries print goes nowhere."""
+    with on_threads(threads), contextlib.redirect_stdout(io.StringIO()):
+        return benchmark()
 
 
 def assignment() -> Rows:
@@ -62,7 +70,7 @@ def step() -> Rows:
     """A training step of yolov7-tiny on 8 images of 320 px: forward, loss, backward, optimiser, EMA."""
     keep_freed_memory()
     recipe = build({"name": "bench", "recipe": {"preset": "tiny"}}, {}, "bench").recipe
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     rows = []
     for wanted in ("fp32", "auto"):
         precision = Precision.of(wanted, device)
@@ -121,14 +129,11 @@ def nms() -> Rows:
     decoded[..., 2:4] *= 200
     decoded[..., 4] **= 6
     decoded[..., 5:] **= 8
-    return [{"case": "8 × 25200", "seconds": _least(lambda: suppress(decoded, 0.001, 0.65), 3)}]
+    return [{"case": "8 × 25200", "seconds": _least(lambda: suppress(decoded, SCORED_CONFIDENCE), 3)}]
 
 
 def coco_metrics() -> Rows:
     """COCO's metrics of 22 500 detections in 75 images, of 80 classes, and pycocotools' time."""
-    from pycocotools import coco as peer
-    from pycocotools import cocoeval
-
     dataset, detections = _crowded(75, 300)
     rows = [{"case": "yolab", "seconds": _least(lambda: metrics.score(dataset, detections), 3)}]
     results = metrics.to_coco(dataset, detections)
@@ -162,7 +167,7 @@ def comparison(images: int) -> Rows:
     ]
 
 
-def inference(name: str, sizes: list[int]) -> Rows:
+def inference(name: str, sizes: Sequence[int]) -> Rows:
     """A folded model on one image, without suppression, by torch and by onnxruntime."""
     about = DetectorSpec(Model(name=name), _CLASSES, 640)
     trained = about.build()
@@ -178,67 +183,6 @@ def inference(name: str, sizes: list[int]) -> Rows:
             for size in sizes
             for runtime, each in models.items()
         ]
-
-
-def trial(trials: int) -> Rows:
-    """A sweep of trials that learn nothing and take no time, to see what the machinery takes: Ray, MLflow, checkpoints.
-    A row for each quarter of the trials: seconds of a trial, how many end in a second, and the driver's memory."""
-    from yolab import preflight
-    from yolab.cluster import ray_tune
-    from yolab.cluster.connect import connected, of_this_machine
-    from yolab.data import demo
-    from yolab.experiment import with_absolute_paths
-    from yolab.polling import every_second
-    from yolab.search.schedulers import scheduler
-    from yolab.search.search_space import parse
-    from yolab.search.searchers import Sampled
-    from yolab.search.sweep_folder import Events
-    from yolab.tracking import mlflow_runs, record
-
-    with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch, "runs")
-        demo.draw(Path(scratch, "demo"))
-        described = {"name": "bench", "model.name": "yolov7-tiny", "data.path": str(Path(scratch, "demo"))}
-        experiment = build({}, described | {"recipe.epochs": 3, "recipe.batch": 8}, "bench")
-        room = of_this_machine()
-        checked = preflight.clear(with_absolute_paths(experiment), room)
-        space = parse({"recipe.optimiser.lr": {"loguniform": [0.001, 0.1]}}, checked.experiment, "bench")
-        uri = mlflow_runs.tracking_uri(checked.experiment, home)
-        folder = home / "bench"
-        folder.mkdir(parents=True)
-        parent = record.open_recorded(checked, uri, "bench", "bench", record.tags_of(checked, "sweep"))
-        points = Sampled(space, checked.experiment, checked.names, "random", ("ap",), trials)
-        described_sweep = ray_tune.Sweep(
-            "bench", "bench", folder, checked, uri, parent, record.tags_of(checked, "trial"), points,
-            scheduler("none", 3, 1, 2, None), 0, work=_learn_nothing,
-        )  # fmt: skip
-        events, process = Events(folder), psutil.Process()
-        memory: list[tuple[int, float]] = []
-        with connected(), every_second(lambda: memory.append((events.ended(), process.memory_info().rss / 2**20))):
-            ray_tune.run(described_sweep, room)
-        done = sorted(Events(folder).rows().values(), key=lambda row: row["time"])
-    rows = []
-    for quarter in range(4):
-        first, last = quarter * trials // 4, (quarter + 1) * trials // 4
-        part = done[first:last]
-        speed = (len(part) - 1) / (part[-1]["time"] - part[0]["time"])
-        at_the_end = next((mib for count, mib in memory if count >= last), memory[-1][1])
-        rows.append(
-            {
-                "case": f"trials {first + 1} to {last}",
-                "seconds": float(np.median([row["time"] - row["began"] for row in part])),
-                "trials_per_second": speed,
-                "driver_mib": round(at_the_end),
-            }
-        )
-    return rows
-
-
-def _learn_nothing(experiment: Experiment, data: LoadedData, reporter: Reporter) -> None:
-    for epoch in range(1, experiment.recipe.epochs + 1):
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, WEIGHTS).write_bytes(b"none")
-            reporter.report(epoch, {"ap": experiment.recipe.optimiser.lr, "ap50": 0.0, "ap_small": 0.0}, Path(folder))
 
 
 def _targets(images: int, objects: int, size: int) -> Targets:

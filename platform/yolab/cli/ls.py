@@ -1,0 +1,17 @@
+"""yolab ls: what comes with yolab."""
+
+from yolab.cli.output import AsJson, print_table, say, show
+from yolab.jobs import shipped_job
+
+
+def ls(as_json: AsJson = False) -> None:
+    """List the experiments, search spaces, tables, budgets and models that come with yolab. Commands take them by name,
+    from any folder.
+
+    Example: yolab ls --json
+    """
+    result = shipped_job.ls()
+    rows = [[item.kind, item.name, item.about] for item in result.items]
+    show(result, as_json, lambda: print_table("comes with yolab", ["kind", "name", "what"], rows))
+    if not as_json:
+        say("Make one your own: yolab cp NAME FILE. What the models cost: yolab models.")

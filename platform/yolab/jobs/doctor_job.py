@@ -1,0 +1,188 @@
+"""What this machine and cluster can do, and what is missing."""
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from yolab.errors import UsageError, YolabError
+from yolab.jobs.result import Result
+from yolab.jobs.session import Session
+from yolab.tracking import mlflow_runs
+from yolab.tracking.data_version import data_version
+
+GIB = 2**30
+ROOM_GIB = 1.0  # a short run with its checkpoints and database
+CONNECT_SECONDS = 3.0
+CLUSTER_SECONDS = 30.0  # connecting takes about 5
+
+
+class Check(NamedTuple):
+    """One finding: `advice` says what to do where it isn't ok; what isn't needed doesn't make the doctor complain."""
+
+    what: str
+    value: str
+    ok: bool = True
+    needed: bool = True
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis(Result):
+    """What was found; the exit code is 1 if something needed is missing."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok or not check.needed for check in self.checks)
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.ok else YolabError.exit_code
+
+    def document(self) -> dict[str, Any]:
+        return {"ok": self.ok, "checks": [check._asdict() for check in self.checks]}
+
+
+def doctor(*, storage: str | Path | None = None) -> Diagnosis:
+    """Look at what this machine, the cluster that RAY_ADDRESS names and MLflow can do. What is missing raises nothing:
+    it is a finding."""
+    uri = Session.at(storage).uri
+    found = (_python(), *_packages(), *_machine(), *_torch(), *_cluster(), _mlflow(uri), _room(), _data(Path("data")))
+    return Diagnosis(found)
+
+
+def _python() -> Check:
+    ok = (3, 11) <= sys.version_info < (3, 13)
+    return Check("python", platform.python_version(), ok, advice="" if ok else "make .venv with Python 3.11 or 3.12")
+
+
+def _packages() -> list[Check]:
+    cluster = "pip install 'yolab[cluster]'"
+    wanted = (("torch", True, "pip install yolab"), ("mlflow", True, "pip install yolab"))
+    optional = (("ray", False, f"{cluster}, for sweeps and several workers"), ("dvc", False, f"{cluster}, to pin data"))
+    return [_package(*each) for each in (*wanted, *optional)]
+
+
+def _package(name: str, needed: bool, advice: str) -> Check:
+    version = _version(name)
+    return Check(name, version) if version else Check(name, "not installed", False, needed, advice)
+
+
+def _version(package: str) -> str | None:
+    """Return its version without importing it, which takes seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _machine() -> list[Check]:
+    memory = psutil.virtual_memory()
+    return [
+        Check("cores", str(os.cpu_count() or 1)),
+        Check("memory", f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB of it free"),
+    ]
+
+
+def _torch() -> list[Check]:
+    """Look at the GPUs, and at the precision that `auto` means here."""
+    try:  # here and not above: a torch that can't be imported is what a doctor has to find
+        import torch
+
+        from yolab.models.device import choose_device
+        from yolab.training.precision import Precision
+    except (ImportError, OSError) as error:  # a package with missing libraries
+        return [Check("training", f"can't be imported: {error}", False, advice="install yolab anew")]
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    device = choose_device()
+    name = Precision.of("auto", device).name
+    native = name == "bf16"
+    precision = f"bf16, native on the {device.type}" if native else f"{name}, the {device.type} has no native bf16"
+    return [Check("gpus", ", ".join(gpus) or "none, training runs on the CPU"), Check("precision", precision)]
+
+
+def _cluster() -> list[Check]:
+    """Look at the Ray cluster; no line without Ray, whose own line says so."""
+    if _version("ray") is None:
+        return []
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        return [Check("cluster", "none (RAY_ADDRESS isn't set): work starts its own on this machine")]
+    try:
+        _knock(address)
+        has = _ask_capacity()
+    except (OSError, subprocess.SubprocessError) as error:
+        advice = "start the cluster, or correct or unset RAY_ADDRESS"
+        return [Check("cluster", f"{address} doesn't answer: {_short(error)}", False, advice=advice)]
+    return [Check("cluster", f"{address}: {has}")]
+
+
+def _ask_capacity() -> str:
+    """Return what the cluster has. In a process of its own, since Ray waits for minutes where something else than
+    Ray answers, and can't be told not to. Raises SubprocessError."""
+    code = "from yolab.cluster.connect import capacity as c; r = c(); print(f'{r.cpus} CPUs, {r.gpus} GPUs')"
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True)
+    except subprocess.CalledProcessError as error:
+        raise subprocess.SubprocessError(error.stderr.strip().rpartition("\n")[2]) from error
+    except subprocess.TimeoutExpired:
+        raise subprocess.SubprocessError(f"no Ray cluster within {CLUSTER_SECONDS:.0f} s") from None
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port, which Ray takes minutes to notice; other addresses pass."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def _mlflow(uri: str) -> Check:
+    shown = mlflow_runs.without_password(uri)
+    if mlflow_runs.database_is_missing(uri):
+        return Check("mlflow uri", f"{shown}, made by the first run")
+    # MLflow's own patience is minutes; what the user has set stays.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    try:
+        mlflow_runs.check_answers(uri)
+    except YolabError as error:
+        advice = "start the server, or correct or unset MLFLOW_TRACKING_URI"
+        return Check("mlflow uri", _short(error), False, advice=advice)
+    return Check("mlflow uri", f"{shown}, answers")
+
+
+def _room() -> Check:
+    free_gib = shutil.disk_usage(Path.cwd()).free / GIB
+    ok = free_gib >= ROOM_GIB
+    advice = "" if ok else f"make room: a run needs about {ROOM_GIB:.0f} GiB"
+    return Check("disk", f"{free_gib:.1f} GiB free in the current folder", ok, advice=advice)
+
+
+def _data(folder: Path) -> Check:
+    if not folder.is_dir():
+        return Check("data", f"no {folder}/ here", False, needed=False, advice="yolab data demo draws a small set")
+    try:
+        version = data_version(folder)
+    except UsageError as error:
+        return Check("data", "the pin can't be read", False, advice=str(error))
+    if version is None:
+        return Check("data", "not pinned", False, needed=False, advice=f"yolab data version {folder} --pin")
+    return Check("data", f"{version.md5}, {version.nfiles} files, pinned by {version.pin_file.name}")
+
+
+def _short(error: Exception) -> str:
+    """Return the beginning of what others' errors say, which may be pages."""
+    return textwrap.shorten(str(error), 160, placeholder=" …")

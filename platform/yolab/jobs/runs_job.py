@@ -1,0 +1,84 @@
+"""What MLflow knows of runs and trials."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from yolab.jobs.result import Result
+from yolab.jobs.session import Session
+from yolab.tracking import find_runs, mlflow_runs, runs_frame
+from yolab.tracking.tags import DIGEST_TAG
+
+
+class RunLine(NamedTuple):
+    """A run in a list: its scores as fractions, `seconds` None while it runs."""
+
+    name: str
+    state: str
+    ap: float | None
+    ap50: float | None
+    started: datetime
+    seconds: float | None
+    model: str | None
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Runs(Result):
+    """Runs as `mlflow_runs.list_runs` describes them, of the MLflow at `uri` (without its password); `exported`: the
+    file that they were written to."""
+
+    uri: str
+    found: tuple[dict[str, Any], ...]
+    exported: Path | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each run, with a column for each of its parameters, metrics and tags."""
+        return runs_frame.frame(self.found)
+
+    def lines(self) -> list[RunLine]:
+        """Return what a list shows of each run."""
+        return [_line(run) for run in self.found]
+
+    def document(self) -> list[dict[str, Any]]:
+        return list(self.found)
+
+
+def runs(
+    *,
+    experiment: str | None = None,
+    sweep: str | None = None,
+    where: str | None = None,
+    export: str | Path | None = None,
+    storage: str | Path | None = None,
+    uri: str | None = None,
+) -> Runs:
+    """Return runs, the newest first: all, or those of an MLflow experiment, of a sweep, or that MLflow's filter `where`
+    passes. `export`: write them to this .parquet or .csv file, with all parameters, metrics and tags.
+
+    Raises UsageError for a name, a filter or a file's ending that can't be, YolabError if MLflow can't be used.
+    """
+    place = Session.at(storage, uri).uri
+    parent = find_runs.sweep_run(place, sweep, experiment)["run_id"] if sweep else None
+    found = mlflow_runs.list_runs(place, experiment, parent, where=where)
+    if export:
+        runs_frame.export(found, Path(export))
+    return Runs(mlflow_runs.without_password(place), tuple(found), Path(export) if export else None)
+
+
+def _line(run: Mapping[str, Any]) -> RunLine:
+    started, ended, tags = run["start_time"], run["end_time"], run["tags"]
+    return RunLine(
+        name=run["name"],
+        state=tags.get(mlflow_runs.STATE_TAG, run["status"].lower()) if ended else "running",
+        ap=run["metrics"].get("ap"),
+        ap50=run["metrics"].get("ap50"),
+        started=datetime.fromtimestamp(started / 1000),
+        seconds=(ended - started) / 1000 if ended else None,
+        model=run["params"].get("model.name"),
+        digest=tags.get(DIGEST_TAG),
+    )

@@ -1,0 +1,244 @@
+"""A search over an experiment: begun, gone on with, or forked."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolab.cluster.capacity import capacity
+from yolab.cluster.ray_tune import Trials
+from yolab.errors import UsageError
+from yolab.evaluation.score_names import LATENCY, TRIAL_METRICS
+from yolab.experiment import NAME, Experiment, shipped, yaml_file
+from yolab.experiment.shipped import Kind
+from yolab.jobs.checking import check, experiment_from
+from yolab.jobs.session import Session
+from yolab.jobs.sweeps_job import SweepStatus, as_markdown, sorted_rows
+from yolab.jobs.trials import run_trials
+from yolab.jobs.watcher import SILENT, Watcher
+from yolab.preflight import Capacity, CheckedExperiment
+from yolab.reports.search_figures import save_pictures
+from yolab.search import preparation, schedulers, searchers
+from yolab.search.budget import Budget
+from yolab.search.request import SweepRequest
+from yolab.search.search_space import Space
+from yolab.search.sweep_folder import SweepFolder
+from yolab.search.trial import POINT, Row, TrialState
+from yolab.storage import claim
+from yolab.tracking import find_runs, mlflow_runs, record, tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_SPACE = "compound_scaling"
+DEFAULT_TRIALS = 16
+
+
+@dataclass(frozen=True)
+class SweepResult(SweepStatus):
+    """A sweep that has ended, or was stopped."""
+
+    state: TrialState
+
+    @property
+    def best(self) -> Row | None:
+        """What is known of the trial with the highest AP (trial, point, ap, weights, …), None if none was scored."""
+        return max((row for row in self.rows if "ap" in row), key=lambda row: row["ap"], default=None)
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """A row for each trial, the best first: its name and state, its point by dotted path, scores and counts."""
+        import pandas as pd  # half a second that most callers don't need
+
+        flat = [{name: value for name, value in row.items() if name != POINT} | row[POINT] for row in self.rows]
+        return pd.DataFrame(flat)
+
+
+def sweep(
+    experiment: str | Path | Experiment,
+    space: str | Path | Mapping[str, Any] | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    name: str | None = None,
+    trials: int | None = None,
+    searcher: str = "random",
+    scheduler: str | None = None,
+    objectives: Sequence[str] = ("ap",),
+    grace: int | None = None,
+    reduction: int | None = None,
+    retries: int = 1,
+    warm_start: str | None = None,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    storage: str | Path | None = None,
+    watcher: Watcher = SILENT,
+) -> SweepResult:
+    """Search a space around an experiment: trials in parallel, the bad ones stopped early, all of them in MLflow.
+
+    `space` is a file, the name of one that comes with yolab (None: compound_scaling), or its content. `trials` None:
+    16, or all points of a grid; `scheduler` None: asha, or none for a grid or several objectives. `warm_start` names
+    an earlier sweep that the searcher learns from. Raises UsageError for what can't be meant, before anything is
+    created; KeyboardInterrupt when it was interrupted, with its state saved; YolabError if every trial failed.
+    """
+    described = experiment_from(experiment, overrides)
+    plan = _Plan(name or described.name, tuple(objectives), searcher, scheduler, trials, grace, reduction, retries)
+    if warm_start and not searchers.find(searcher).learns:
+        learning = [kind for kind, row in searchers.SEARCHERS.items() if row.learns]
+        raise UsageError(f"--warm-start is for --searcher {' or '.join(learning)}: {searcher} learns from no trials.")
+    return _begin(described, space or DEFAULT_SPACE, plan, warm_start, budget, Session.at(storage), watcher)
+
+
+def fork(
+    source: str,
+    space: str | Path | Mapping[str, Any],
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    searcher: str = "random",
+    scheduler: str | None = None,
+    objectives: Sequence[str] = ("ap",),
+    grace: int | None = None,
+    reduction: int | None = None,
+    retries: int = 1,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    storage: str | Path | None = None,
+    watcher: Watcher = SILENT,
+) -> SweepResult:
+    """Search another space around the experiment of an earlier sweep, knowing its trials; else as `sweep`."""
+    session = Session.at(storage)
+    described = preparation.experiment_of(SweepFolder.existing(session.storage, source).request())
+    name = name or f"{source}-fork"
+    plan = _Plan(name, tuple(objectives), searcher, scheduler, trials, grace, reduction, retries)
+    return _begin(described, space, plan, source, budget, session, watcher)
+
+
+def resume(
+    name: str,
+    *,
+    more_trials: int | None = None,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    storage: str | Path | None = None,
+    watcher: Watcher = SILENT,
+) -> SweepResult:
+    """Go on with a sweep of the storage, with so many trials more: ended trials are not run again, others go on from
+    their last checkpoint. Raises as `sweep` does, UsageError if its data, or its start, have changed."""
+    session = Session.at(storage)
+    folder = SweepFolder.existing(session.storage, name)
+    folder.require_free()
+    request = folder.request()
+    if more_trials is not None:
+        request = request.with_more(more_trials)
+    room = capacity()
+    checked = check(preparation.experiment_of(request), watcher, room)
+    if checked.digest != request.digest:
+        raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
+    space = preparation.checked_space(request, str(folder.place))
+    claim.extend(folder.place, request.work())
+    return _go_on(folder, request, space, checked, room, session.uri_of(checked.experiment), budget, watcher)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to search, as the caller says it; None is left to us."""
+
+    name: str
+    objectives: tuple[str, ...]
+    searcher: str
+    scheduler: str | None
+    trials: int | None
+    grace: int | None
+    reduction: int | None
+    retries: int
+
+
+def _begin(
+    described: Experiment,
+    space: str | Path | Mapping[str, Any],
+    plan: _Plan,
+    learned_from: str | None,
+    budget: Budget,
+    session: Session,
+    watcher: Watcher,
+) -> SweepResult:
+    """Check all of it, claim the folder, and search."""
+    place = session.storage / plan.name
+    if not re.fullmatch(NAME, plan.name):
+        raise UsageError(f"--name can't be {plan.name!r}: take letters, digits, dots, dashes and underscores.")
+    if place.exists():
+        raise UsageError(
+            f"There is a run or sweep {plan.name} in {session.storage}: go on by `yolab sweep resume {plan.name}`, or "
+            "say another --name."
+        )
+    has_end = plan.searcher == "grid"
+    scheduler = plan.scheduler or ("asha" if plan.objectives == ("ap",) and not has_end else "none")
+    given = {"grace": plan.grace, "reduction": plan.reduction}
+    settings = schedulers.settings_for(scheduler, described.recipe.epochs, None, given)
+    room = capacity()
+    checked = check(described, watcher, room)
+    request = SweepRequest(
+        checked.experiment.model_dump(),
+        checked.digest,
+        dict(space) if isinstance(space, Mapping) else yaml_file.read(shipped.find(Kind.SPACE, space)),
+        plan.searcher,
+        scheduler,
+        plan.objectives,
+        plan.trials if has_end else plan.trials or DEFAULT_TRIALS,
+        settings.grace,
+        settings.reduction,
+        plan.retries,
+    )
+    parsed = preparation.checked_space(request, "the space" if isinstance(space, Mapping) else str(space))
+    if learned_from:
+        earlier = find_runs.trials_of(session.uri, learned_from)
+        request = replace(request, known=preparation.known_from(earlier, parsed))
+    preparation.searcher_of(request, parsed, checked.experiment, checked.names)  # is there anything to try?
+    uri = session.uri_of(checked.experiment)
+    claim.claim(place, request.work())
+    return _go_on(SweepFolder(place), request, parsed, checked, room, uri, budget, watcher)
+
+
+def _go_on(
+    folder: SweepFolder,
+    request: SweepRequest,
+    space: Space,
+    checked: CheckedExperiment,
+    room: Capacity,
+    uri: str,
+    budget: Budget,
+    watcher: Watcher,
+) -> SweepResult:
+    """Run what is left of a sweep, and record how it ended."""
+    searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
+    if not searcher.is_left(folder.rows()):
+        return _result(folder, request)
+    parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "sweep"))
+    of_trials = {tags.SWEEP_TAG: folder.name, tags.SCHEDULER_TAG: request.scheduler}
+    settings = schedulers.Settings(checked.experiment.recipe.epochs, request.grace, request.reduction, space)
+    trials = Trials(
+        folder, checked, uri, parent_id, record.tags_of(checked, "trial") | of_trials, searcher, request.retries,
+        request.scheduler, settings, with_latency=LATENCY in request.objectives,
+    )  # fmt: skip
+    how_to_go_on = f"Go on with `yolab sweep resume {folder.name}`; the state is in {folder.place}."
+    why = run_trials(trials, room, budget, request.trials, how_to_go_on, watcher)
+    stopped = why is not None and searcher.is_left(folder.rows())
+    _record_end(trials, request, space, TrialState.STOPPED if stopped else TrialState.FINISHED)
+    if stopped:
+        watcher.note(f"Stopped, because {why}. {how_to_go_on}")
+    elif len(folder.rows()) < (request.trials or 0):
+        watcher.note(f"The space had no more than {len(folder.rows())} different points that can be tried.")
+    return _result(folder, request)
+
+
+def _record_end(trials: Trials, request: SweepRequest, space: Space, state: TrialState) -> None:
+    """Put pictures, the best scores and a table into the sweep's run in MLflow, and end it."""
+    folder, rows = trials.folder, list(trials.folder.rows().values())
+    study = searchers.study_of(space, request.objectives, rows)
+    for picture in save_pictures(study, folder.place.path / "pictures"):
+        mlflow_runs.log_artifact(trials.uri, trials.parent_id, picture, "sweep")
+    best = max((row for row in rows if "ap" in row), key=lambda row: row["ap"], default={})
+    metrics = {name: float(best[name]) for name in TRIAL_METRICS if name in best}
+    mlflow_runs.finish_run(trials.uri, trials.parent_id, state, metrics, {tags.NOTE_TAG: as_markdown(folder)})
+
+
+def _result(folder: SweepFolder, request: SweepRequest) -> SweepResult:
+    return SweepResult(folder.name, request.objectives, tuple(sorted_rows(folder)), folder.state())

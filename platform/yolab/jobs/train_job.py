@@ -1,0 +1,134 @@
+"""One run, from an experiment."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolab.data.coco import Dataset
+from yolab.evaluation import detections_file
+from yolab.evaluation.metrics import score
+from yolab.evaluation.score_names import METRICS
+from yolab.experiment import Experiment
+from yolab.interruption import sigterm_as_ctrl_c
+from yolab.jobs.checking import check, experiment_from
+from yolab.jobs.result import Result
+from yolab.jobs.session import Session
+from yolab.jobs.watcher import SILENT, Watcher
+from yolab.preflight import CheckedExperiment
+from yolab.reports.evaluation_figures import save_report
+from yolab.search.trial import TrialState
+from yolab.storage import claim
+from yolab.tracking import mlflow_runs, record, tags
+from yolab.tracking.journal import FILE_NAME, read_entries
+from yolab.tracking.tracked import tracked
+from yolab.training.checkpoint import WEIGHTS
+from yolab.training.loop import EVALUATION
+from yolab.training.loop import train as learn
+from yolab.training.reporter import CHECKPOINT, FolderCheckpoints, Observer, Reporter
+
+
+@dataclass(frozen=True)
+class TrainResult(Result):
+    """A run that has ended: its name in the storage, its MLflow run, the file of its weights, and the metrics of its
+    last epoch."""
+
+    name: str
+    run_id: str
+    weights: str
+    metrics: Mapping[str, float]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """COCO's AP, as fractions: over all, at IoU 0.5 and 0.75, of small, medium and large objects."""
+        return {name: self.metrics[name] for name in METRICS}
+
+    def document(self) -> Any:
+        found = {"name": self.name, "run_id": self.run_id, "weights": self.weights}
+        return {**found, **self.scores, "metrics": dict(self.metrics)}
+
+
+def train(
+    experiment: str | Path | Experiment,
+    overrides: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    profile_steps: int = 0,
+    storage: str | Path | None = None,
+    watcher: Watcher = SILENT,
+) -> TrainResult:
+    """Train one detector, in this process or over `compute.workers` workers of a Ray cluster.
+
+    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; so many steps are traced by
+    torch's profiler. Raises UsageError for what can't be meant, before anything is created; YolabError, or whatever
+    ended the run, with its state saved and recorded.
+    """
+    session = Session.at(storage)
+    checked = check(experiment_from(experiment, overrides), watcher)
+    described = checked.experiment
+    work = {"digest": checked.digest, "workers": described.compute.workers}
+    place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
+    uri = session.uri_of(described)
+    key = claim.reclaim(place, work) if resume else claim.claim(place, work)
+    run_id = record.open_recorded(checked, uri, place.name, key, record.tags_of(checked, "train"))
+    try:
+        with sigterm_as_ctrl_c():
+            metrics = _learn(checked, place.path, uri, run_id, profile_steps, watcher)
+    except KeyboardInterrupt:
+        mlflow_runs.finish_run(uri, run_id, TrialState.STOPPED)
+        watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
+        raise
+    except Exception as error:
+        mlflow_runs.finish_run(uri, run_id, TrialState.FAILED, tags={tags.ERROR_TAG: str(error)})
+        raise
+    weights = place.path / CHECKPOINT / WEIGHTS
+    mlflow_runs.log_artifact(uri, run_id, weights)
+    for path in _pictures(checked.data.val, place.path / EVALUATION):
+        mlflow_runs.log_artifact(uri, run_id, path, EVALUATION)
+    mlflow_runs.finish_run(uri, run_id, TrialState.FINISHED, metrics, {tags.WEIGHTS_TAG: str(weights)})
+    return TrainResult(place.name, run_id, str(weights), metrics)
+
+
+def _learn(
+    checked: CheckedExperiment, folder: Path, uri: str, run_id: str, profile_steps: int, watcher: Watcher
+) -> dict[str, float]:
+    """Train, and return the metrics of the last epoch."""
+    experiment = checked.experiment
+    epochs = experiment.recipe.epochs
+
+    def say(epoch: int, metrics: Mapping[str, float]) -> None:
+        scores = "".join(f"  {name} {metrics[name]:.3f}" for name in ("ap", "ap50") if name in metrics)
+        seconds = metrics["epoch_seconds"]
+        watcher.note(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{scores}  {seconds:.1f} s")
+
+    def on_batch(epoch: int, done: int, total: int) -> None:
+        watcher.progress(f"Training, epoch {epoch}/{epochs}", done, total)
+
+    if experiment.compute.workers == 1:
+        with tracked(folder, uri, run_id, folder) as tracking:
+            reporter = Reporter(folder, FolderCheckpoints(folder), [tracking, _Announcer(say)])
+            learn(experiment, checked.data, reporter, progress=on_batch, profile_steps=profile_steps)
+    else:
+        from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
+
+        ray_train.run(experiment, checked.data, folder, uri, run_id, say, profile_steps)
+    return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
+
+
+class _Announcer(Observer):
+    """Says when an epoch's results have become durable."""
+
+    def __init__(self, say: Callable[[int, Mapping[str, float]], None]) -> None:
+        self.say = say
+
+    def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.say(epoch, metrics)
+
+
+def _pictures(dataset: Dataset, evaluations: Path) -> list[Path]:
+    """Draw what the last evaluation of a run found."""
+    last = detections_file.latest(evaluations)
+    if last is None:  # a run that was at its end already when it was resumed
+        return []
+    detections = detections_file.load(last)
+    return save_report(dataset, detections, score(dataset, detections), evaluations)

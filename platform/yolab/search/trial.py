@@ -1,0 +1,71 @@
+"""The trials of a sweep: the states that they can be in, and what is known of each."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Literal
+
+from yolab.evaluation.score_names import LATENCY, TRIAL_METRICS
+
+NAME, POINT = "trial", "point"  # what a trial is given, in its row and in Tune's configuration
+
+# What is known of a trial: trial, state, time, point, and, once known, epoch, ap, weights, …
+Row = dict[str, Any]
+
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    **dict.fromkeys(TRIAL_METRICS, "maximize"),
+    **dict.fromkeys(("params", "gflops", LATENCY), "minimize"),
+}
+
+
+class TrialState(StrEnum):
+    """How far a trial, a run, a sweep or a table is: the word that events and MLflow's tags have, and that is shown."""
+
+    RUNNING = "running"
+    FINISHED = "finished"  # had all of its epochs
+    STOPPED_EARLY = "stopped early"  # by the scheduler, or for want of progress: it goes on no more
+    STOPPED = "stopped"  # with its state saved: it can go on
+    FAILED = "failed"
+    INFEASIBLE = "infeasible"  # the point is to blame: too large for the memory, or of a shape that can't be
+
+    @property
+    def mlflow_status(self) -> str:
+        """The status of its run in MLflow."""
+        return _MLFLOW_STATUS[self]
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self in (TrialState.FINISHED, TrialState.STOPPED_EARLY)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it goes on no more, for good or bad."""
+        return self.has_succeeded or self in (TrialState.FAILED, TrialState.INFEASIBLE)
+
+
+_MLFLOW_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.FINISHED: "FINISHED",
+    TrialState.STOPPED_EARLY: "FINISHED",
+    TrialState.STOPPED: "KILLED",
+    TrialState.FAILED: "FAILED",
+    TrialState.INFEASIBLE: "FAILED",
+}
+
+
+def state_of(row: Row) -> TrialState:
+    return TrialState(row["state"])
+
+
+def front(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
+    """Return the names of the trials that no other beats in one objective without losing in another (Pareto front)."""
+    signs = [1 if OBJECTIVES[name] == "maximize" else -1 for name in objectives]
+    scored = {
+        row[NAME]: [sign * row[name] for sign, name in zip(signs, objectives)]
+        for row in rows
+        if state_of(row).has_succeeded and all(name in row for name in objectives)
+    }
+    return [
+        name
+        for name, own in scored.items()
+        if not any(other != own and all(a >= b for a, b in zip(other, own)) for other in scored.values())
+    ]

@@ -1,0 +1,12 @@
+"""The tags of runs in MLflow: what they are found and trusted by."""
+
+DIGEST_TAG = "yolab.digest"
+KIND_TAG = "yolab.kind"  # train, trial, or one of
+PARENTS = ("sweep", "table")
+RECIPE_TAG = "yolab.recipe"  # the digest without the seed: equal for runs of one recipe
+SWEEP_TAG = "yolab.sweep"  # of a trial: what it belongs to
+SCHEDULER_TAG = "yolab.scheduler"
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows as the description, Markdown
+TABLE_TAG, ROW_TAG = "yolab.table", "yolab.row"
+WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are
+ERROR_TAG = "yolab.error"  # what ended a failed run, in words

@@ -1,0 +1,38 @@
+"""An end when the scores no longer rise."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from yolab.training.reporter import Observer
+
+_SCORES = "scores.json"
+
+
+def fitness(metrics: Mapping[str, float]) -> float:
+    """Return the score by which evaluations are held against each other, as the published code does."""
+    return 0.1 * metrics["ap50"] + 0.9 * metrics["ap"]
+
+
+class Patience(Observer):
+    """Wants a run to end after so many evaluations in a row without a better one. The scores so far go with each
+    checkpoint."""
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.scores: list[float] = []
+
+    def restored(self, checkpoint: Path | None) -> None:
+        self.scores = json.loads((checkpoint / _SCORES).read_text()) if checkpoint else []
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        if "ap" in metrics:
+            self.scores.append(fitness(metrics))
+        if checkpoint is not None:
+            (checkpoint / _SCORES).write_text(json.dumps(self.scores))
+
+    def should_stop(self) -> bool:
+        if not self.scores:
+            return False
+        since_best = len(self.scores) - 1 - self.scores.index(max(self.scores))
+        return since_best >= self.evaluations

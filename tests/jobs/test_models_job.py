@@ -1,0 +1,32 @@
+"""models, called as a function."""
+
+from pathlib import Path
+
+import pytest
+
+from yolab.errors import UsageError
+from yolab.experiment import Model, Scale
+from yolab.jobs import models_job
+from yolab.models.count import counts_of
+from yolab.models.spec import DetectorSpec
+
+
+def test_counts_are_those_that_a_run_records_of_the_same_model() -> None:
+    scale = Scale(depth=1.5, width=0.5)
+    (found,) = models_job.models("yolov7-tiny", scale=scale, classes=2, size=128).models
+    spec = DetectorSpec(Model(name="yolov7-tiny", scale=scale), ("a", "b"), 128)
+    assert counts_of(spec) == {name: getattr(found, name) for name in ("params", "params_fused", "gflops")}
+    assert models_job.models("yolov7-tiny", scale="depth=1.5,width=0.5", classes=2, size=128).models == (found,)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "scale", "told"),
+    [
+        (None, "cost.html", None, "name it"),
+        ("yolov7", "cost.png", None, "must end in .html"),
+        ("yolov7", "cost.html", "depth=2", "leave --scale out"),
+    ],
+)
+def test_a_plot_that_can_not_be_meant_is_refused(tmp_path: Path, name, target, scale, told) -> None:
+    with pytest.raises(UsageError, match=told):
+        models_job.plot(name, tmp_path / target, scale=scale)

@@ -1,0 +1,32 @@
+"""Folders of runs: made once, and gone back to only with the same work."""
+
+import pytest
+
+from yolab.errors import UsageError
+from yolab.storage import Storage, claim
+
+
+def test_names_are_numbered_and_the_last_is_gone_on_with(tmp_path):
+    storage = Storage(tmp_path)
+    assert claim.last_numbered(storage, "run") is None
+    with pytest.raises(UsageError, match="There is no run run"):
+        claim.last_used(storage, "run")
+    for expected in ("run", "run-2", "run-3"):
+        place = claim.unused(storage, "run")
+        assert place.name == expected
+        claim.claim(place, {"digest": expected})
+    assert claim.last_used(storage, "run").name == "run-3"
+
+
+def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(tmp_path):
+    place = Storage(tmp_path / "run")
+    key = claim.claim(place, {"digest": "a", "workers": 1})
+    with pytest.raises(UsageError, match="There is a run or sweep run"):
+        claim.claim(place, {"digest": "a", "workers": 1})
+    assert claim.reclaim(place, {"digest": "a", "workers": 1}) == key
+    with pytest.raises(UsageError, match=r"described otherwise \(workers\)"):
+        claim.reclaim(place, {"digest": "a", "workers": 2})
+    claim.extend(place, {"digest": "a", "workers": 2})
+    assert claim.claimed(place) == (key, {"digest": "a", "workers": 2})
+    with pytest.raises(UsageError, match=r"there is no run.json"):
+        claim.claimed(Storage(tmp_path / "other"))
