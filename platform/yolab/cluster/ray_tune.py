@@ -4,6 +4,7 @@ import functools
 import importlib
 import logging
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -256,6 +257,8 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             if state is TrialState.FAILED and not isinstance(error, YolabError):
                 raise  # it may go well another time
             checkpoints.end(state, str(error))
+        if checkpoints.stopped_early:
+            sys.exit(0)  # what Tune takes for the end of a trial that it stopped; a return it would take for a report
 
 
 def _cannot_fit(error: Exception) -> bool:
