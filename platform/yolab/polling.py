@@ -1,8 +1,11 @@
 """Looking at what a run elsewhere leaves on disk, while it goes on."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -12,7 +15,10 @@ def every_second(look: Callable[[], None]) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(1.0):
-            look()
+            try:
+                look()
+            except Exception:  # the next look may go well, and nobody else would look
+                logger.exception("Looking failed.")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

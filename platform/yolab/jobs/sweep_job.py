@@ -23,6 +23,7 @@ from yolab.search import preparation, schedulers, searchers
 from yolab.search.budget import Budget
 from yolab.search.request import SweepRequest
 from yolab.search.search_space import Space
+from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import POINT, Row, TrialState
 from yolab.storage import claim
@@ -133,8 +134,10 @@ def resume(
     if checked.digest != request.digest:
         raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
     space = preparation.checked_space(request, str(folder.place))
+    searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
+    uri = session.uri_of(checked.experiment)
     claim.extend(folder.place, request.work())
-    return _go_on(folder, request, space, checked, room, session.uri_of(checked.experiment), budget, watcher)
+    return _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def _begin(
             f"There is a run or sweep {plan.name} in {session.storage}: go on by `yolab sweep resume {plan.name}`, or "
             "say another --name."
         )
-    has_end = plan.searcher == "grid"
+    has_end = searchers.find(plan.searcher).ends
     scheduler = plan.scheduler or ("asha" if plan.objectives == ("ap",) and not has_end else "none")
     given = {"grace": plan.grace, "reduction": plan.reduction}
     settings = schedulers.settings_for(scheduler, described.recipe.epochs, None, given)
@@ -191,16 +194,17 @@ def _begin(
     if learned_from:
         earlier = find_runs.trials_of(session.uri, learned_from)
         request = replace(request, known=preparation.known_from(earlier, parsed))
-    preparation.searcher_of(request, parsed, checked.experiment, checked.names)  # is there anything to try?
+    searcher = preparation.searcher_of(request, parsed, checked.experiment, checked.names)
     uri = session.uri_of(checked.experiment)
     claim.claim(place, request.work())
-    return _go_on(SweepFolder(place), request, parsed, checked, room, uri, budget, watcher)
+    return _go_on(SweepFolder(place), request, parsed, searcher, checked, room, uri, budget, watcher)
 
 
 def _go_on(
     folder: SweepFolder,
     request: SweepRequest,
     space: Space,
+    searcher: Searcher,
     checked: CheckedExperiment,
     room: Capacity,
     uri: str,
@@ -208,7 +212,6 @@ def _go_on(
     watcher: Watcher,
 ) -> SweepResult:
     """Run what is left of a sweep, and record how it ended."""
-    searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
     if not searcher.is_left(folder.rows()):
         return _result(folder, request)
     parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "sweep"))

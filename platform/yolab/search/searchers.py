@@ -125,12 +125,14 @@ Build = Callable[[SweepRequest, Space, Experiment, tuple[str, ...]], Searcher]
 @dataclass(frozen=True)
 class SearcherKind:
     """`build` makes it of a request, its space, the experiment around which it searches, and the names of the classes;
-    `check` says why it can't search a space, None if it can. `learns`: from the trials of earlier sweeps, too."""
+    `check` says why it can't search a space, None if it can. `learns`: from the trials of earlier sweeps, too. `ends`: by
+    itself, when all points have been tried, if no number of trials is said."""
 
     help: str
     build: Build
     check: Callable[[Space], str | None] = lambda space: None
     learns: bool = False
+    ends: bool = False
 
 
 def sampled(help: str, sampler: Callable[[int], BaseSampler] | None) -> SearcherKind:
@@ -161,7 +163,7 @@ def _tpe(seed: int) -> BaseSampler:
 
 SEARCHERS = {
     "random": sampled("draws points at random", None),
-    "grid": SearcherKind("goes through all points of a space that ends", _grid, _not_endless),
+    "grid": SearcherKind("goes through all points of a space that ends", _grid, _not_endless, ends=True),
     "tpe": sampled("learns from the trials so far where to look (Optuna)", _tpe),
 }
 
