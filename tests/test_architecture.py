@@ -12,7 +12,7 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "interruption", "memory", "polling"},
+    {"errors", "memory", "polling"},
     {"storage"},
     {"experiment"},
     {"assignment", "losses", "data", "models"},

@@ -41,6 +41,8 @@ _PLACES = {  # where a name is
 
 
 def __getattr__(name: str) -> Any:
+    if name == "jobs":
+        return import_module(f"{__name__}.jobs")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -13,12 +13,15 @@ def every_second(look: Callable[[], None]) -> Iterator[None]:
     """Call `look` about once a second inside the block, in a thread of its own, and once more at its end."""
     done = threading.Event()
 
+    def look_whatever_comes() -> None:
+        try:
+            look()
+        except Exception:  # the next look may go well, and the work goes on
+            logger.exception("Looking failed.")
+
     def watch() -> None:
         while not done.wait(1.0):
-            try:
-                look()
-            except Exception:  # the next look may go well, and nobody else would look
-                logger.exception("Looking failed.")
+            look_whatever_comes()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -27,4 +30,4 @@ def every_second(look: Callable[[], None]) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
-        look()
+        look_whatever_comes()

@@ -17,7 +17,8 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_everything_that_is_shipped_says_what_it_is_and_experiments_and_tables_how_they_run() -> None:
     items = shipped_job.ls().items
-    assert {item.kind for item in items} == {*Kind, "model"}
+    tables = {"scheduler", "searcher", "assignment policy", "optimiser", "augmentation", "gate"}
+    assert {item.kind for item in items} == {*Kind, "model", *tables}
     assert all(item.about for item in items)
     assert all(item.command for item in items if item.kind in (Kind.EXPERIMENT, Kind.TABLE))
     [demo] = [item for item in items if (item.kind, item.name) == ("experiment", "demo")]

@@ -32,7 +32,7 @@ def test_a_limit_is_told_when_it_is_reached():
 
 def stopped(folder: SweepFolder, budget: Budget, work: Callable[[], None]) -> list[str]:
     """Work, then wait to be told to stop, as by Ctrl-C, for five seconds at most; return why."""
-    with watched(folder, budget, devices=2) as why, contextlib.suppress(KeyboardInterrupt):
+    with folder.held(), watched(folder, budget, devices=2) as why, contextlib.suppress(KeyboardInterrupt):
         work()
         for _ in range(50):
             time.sleep(0.1)
@@ -65,7 +65,26 @@ def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(folder)
 
 
 def test_nothing_interrupts_what_has_ended(folder):
-    with watched(folder, Budget(trials=1), 1) as why:
+    with folder.held(), watched(folder, Budget(trials=1), 1) as why:
         folder.append({"trial": "a", "state": "finished"})
     time.sleep(0.2)
     assert why == []
+
+
+def test_a_budget_holds_whatever_becomes_of_the_display(folder):
+    def broken() -> None:
+        raise BrokenPipeError
+
+    with folder.held(), contextlib.suppress(KeyboardInterrupt), watched(folder, Budget(trials=1), 1, broken) as why:
+        end_trials(folder, "a")
+        for _ in range(50):
+            time.sleep(0.1)
+    assert why == ["--max-trials 1 is reached"]
+
+
+def test_who_is_taken_for_dead_stops(folder):
+    def take_over() -> None:
+        folder.place.write("alive", b"another-node 1")
+
+    assert stopped(folder, Budget(), take_over) == ["another command has taken it over"]
+    assert folder.is_running()

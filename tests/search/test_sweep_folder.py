@@ -86,12 +86,17 @@ def test_a_killed_command_is_no_hindrance(folder):
     assert not folder.is_running()
 
 
-def test_who_has_lost_the_folder_to_another_notices(folder):
+def test_who_has_lost_the_folder_to_another_notices_and_leaves_it_alone(folder):
     with folder.held():
-        assert folder.beat()
+        folder._beat()
+        assert not folder.lost
         folder.place.write("alive", b"another-node 1")
+        folder.place.write("stop", b"")
         folder._beaten = 0.0
-        assert not folder.beat()
+        folder._beat()
+        assert folder.lost
+    assert folder.place.names() == ["alive", "stop"]
+    assert folder.place.read("alive") == b"another-node 1"
 
 
 def test_a_sweep_is_finished_when_all_that_was_asked_for_has_ended(folder):
@@ -103,9 +108,28 @@ def test_a_sweep_is_finished_when_all_that_was_asked_for_has_ended(folder):
     folder.append({"trial": "a", "state": TrialState.FAILED})
     assert folder.state() is TrialState.STOPPED
     folder.append({"trial": "b", "state": TrialState.STOPPED_EARLY})
-    assert folder.state() is TrialState.FINISHED
+    assert folder.state() is TrialState.FINISHED  # as of an earlier yolab, which wrote down no end
     with folder.held():
         assert folder.state() is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("trials", [5, None])
+def test_how_a_sweep_ended_is_written_down_whatever_the_number_of_trials_says(trials, folder):
+    request = SweepRequest({}, "digest", {}, "random", "asha", ("ap",), trials, 5, 3, 1)
+    claim.claim(folder.place, request.work())
+    folder.append({"trial": "a", "state": TrialState.FINISHED})
+    assert folder.state() is TrialState.STOPPED
+    folder.record_end(TrialState.FINISHED)
+    assert SweepFolder(folder.place).state() is TrialState.FINISHED
+    with folder.held():
+        pass
+    assert folder.state() is TrialState.STOPPED
+
+
+def test_a_sweep_of_a_newer_yolab_is_refused_in_words(folder):
+    folder.place.write("run.json", b'{"format": 9, "key": "k", "work": {}}')
+    with pytest.raises(UsageError, match="was written by a newer yolab"):
+        SweepFolder.existing(Storage(folder.place.path.parent), "search")
 
 
 def test_only_a_claimed_sweep_is_found_and_a_second_claim_refused(folder, tmp_path):

@@ -1,5 +1,7 @@
 """The command `yolab`: one file a verb; here is what they share: the way out."""
 
+import os
+import signal
 import sys
 
 import typer
@@ -62,7 +64,8 @@ app.add_typer(weights.app, name="weights")
 
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
-    interrupted (Typer's own answer to Ctrl-C)."""
+    interrupted (Typer's own answer to Ctrl-C). SIGTERM, as batch schedulers send it, does what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         app()
     except YolabError as error:

@@ -42,7 +42,10 @@ class Terminal(Watcher):
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        # without redirection: rich would put back what stdout was when it began, and Ray's block sends that to stderr
+        settings: Any = {"console": console, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
+        self._bar = Progress(*columns, disable=not console.is_terminal, **settings)
+        self._new_live = lambda: Live(**settings)
         self._task: Any = None
         self._what = ""
         self._live: Live | None = None
@@ -52,7 +55,7 @@ class Terminal(Watcher):
 
     def progress(self, what: str, done: int = 0, total: int | None = None) -> None:
         if what != self._what:
-            self._end_bar()
+            self.close()
             self._bar.start()
             self._task, self._what = self._bar.add_task(what, total=total), what
         self._bar.update(self._task, completed=done, total=total)
@@ -67,7 +70,7 @@ class Terminal(Watcher):
             return
         title, columns, lines = running.table(most=max(1, console.height - 6))
         if self._live is None:
-            self._live = Live(console=console, transient=True)
+            self._live = self._new_live()
             self._live.start()
         self._live.update(table_of(title, columns, lines))
 
@@ -76,6 +79,7 @@ class Terminal(Watcher):
         self._end_bar()
         if self._live is not None:
             self._live.stop()
+            self._live = None
 
     def _end_bar(self) -> None:
         if self._task is not None:

@@ -21,8 +21,10 @@ from yolab.jobs import sweep_job, sweeps_job
 class _RunUnlessNamed(TyperGroup):
     """`yolab sweep EXPERIMENT …` is short for `yolab sweep run EXPERIMENT …`."""
 
-    def resolve_command(self, context: Any, arguments: list[str]) -> Any:
-        return super().resolve_command(context, arguments if arguments[0] in self.commands else ["run", *arguments])
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if arguments and arguments[0] not in (*self.commands, "--help"):
+            arguments = ["run", *arguments]
+        return super().parse_args(context, arguments)
 
 
 app = typer.Typer(

@@ -3,14 +3,16 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from yolab.errors import UsageError
-from yolab.interruption import sigterm_as_ctrl_c
 from yolab.preflight import Capacity
 
 TRIAL_RESOURCE = "trial"  # what the driver of a nested run occupies, so that it takes no CPU from its workers
@@ -25,16 +27,25 @@ def connected() -> Iterator[None]:
         return
     # "local" starts afresh, in spite of the address that a cluster which died may have left behind
     address = os.environ.get("RAY_ADDRESS", "local")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     own = {"resources": {TRIAL_RESOURCE: 1000}} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
+    finally:
+        _answer_sigterm_as(on_sigterm)  # Ray has put its own answer in place
     try:
-        with sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # Ray has put its own answer in place
+        with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
         ray.shutdown()
+        _answer_sigterm_as(on_sigterm)
+
+
+def _answer_sigterm_as(handler: Any) -> None:
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def capacity_of_cluster() -> Capacity:

@@ -1,12 +1,12 @@
 """What a sweep or a table would take: from a few steps of some of its trials, taken on the cluster beforehand."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ray
 
+from yolab.data.loader import batches_an_epoch
 from yolab.experiment import Experiment
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.search.search_space import counts_of
@@ -59,18 +59,17 @@ def estimate(
     seconds, epochs = 0.0, 0.0
     for experiment, step, image in zip(experiments, steps, images):
         own = share * experiment.recipe.epochs
-        batches = math.ceil(checked.train_images / experiment.recipe.batch)
+        batches = batches_an_epoch(checked.train_images, experiment.recipe.batch)
         evaluated = max(1.0, own / experiment.recipe.evaluate_every) * checked.val_images * image / compute.workers
         seconds += own * batches * step + evaluated + _OVERHEAD_SECONDS[compute.workers > 1]
         epochs += own
-    devices = compute.workers * (compute.gpus_per_worker or compute.cpus_per_worker)
     at_once = capacity.at_once(compute)
     return CostEstimate(
         len(experiments),
         epochs,
         at_once,
         seconds / 3600 / min(at_once, len(experiments)),
-        seconds / 3600 * devices,
+        seconds / 3600 * compute.devices,
         "GPU" if compute.gpus_per_worker else "CPU core",
         max(each.memory_bytes for each in measured),
         dict(zip(known, (each.step_seconds for _, each in by_cost))),

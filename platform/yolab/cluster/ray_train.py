@@ -21,7 +21,7 @@ from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.distributed import Workers
 from yolab.training.loop import train
-from yolab.training.reporter import CHECKPOINT, Reporter
+from yolab.training.reporter import CHECKPOINT, CheckpointStore, Reporter
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
@@ -43,7 +43,7 @@ def unpacked(checkpoint: Any, folder: Path) -> Path | None:
     return Path(checkpoint.to_directory(str(target)))
 
 
-class RayTrainCheckpoints:
+class RayTrainCheckpoints(CheckpointStore):
     """The checkpoints of the Ray Train run that this process is a worker of; what only this process needs goes to
     `scratch`."""
 
@@ -58,9 +58,6 @@ class RayTrainCheckpoints:
         self.last_metrics |= metrics
         whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
         ray_train.report({**self.last_metrics, "epoch": epoch}, checkpoint=whole)
-
-    def should_stop(self) -> bool:
-        return False
 
 
 def run(

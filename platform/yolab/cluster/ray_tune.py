@@ -41,7 +41,7 @@ from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
-from yolab.training.reporter import Reporter
+from yolab.training.reporter import CheckpointStore, Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ def _replace_missing_checkpoints(path: Path) -> None:
                 shutil.copytree(first, trial / f"checkpoint_{missing:06d}")
 
 
-class TuneCheckpoints:
+class TuneCheckpoints(CheckpointStore):
     """The checkpoints of the Tune trial that this process runs. Tune is told no more than the driver needs, because it
     keeps statistics of every number and writes all of them down again and again."""
 

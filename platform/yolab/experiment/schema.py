@@ -185,6 +185,11 @@ class Compute(Section):
     loader_processes: int = Field(0, ge=0)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
 
+    @property
+    def devices(self) -> int:
+        """What a run occupies and is paid for: GPUs, or CPU cores where it uses none."""
+        return self.workers * (self.gpus_per_worker or self.cpus_per_worker)
+
 
 class Tracking(Section):
     uri: str = Field("auto", description="of MLflow; auto: MLFLOW_TRACKING_URI, or an SQLite file in runs/")

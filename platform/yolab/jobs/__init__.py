@@ -11,6 +11,10 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
+from yolab.errors import UsageError
+
+_OF_CLUSTER = ("dvc", "optuna", "ray")  # what an installation without the extra `cluster` lacks
+
 
 class _Lazy(ModuleType):
     """Stands for a module of this package, and imports it at the first look into it.
@@ -20,7 +24,12 @@ class _Lazy(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
+        try:
+            return getattr(importlib.import_module(self.__name__), name)
+        except ModuleNotFoundError as error:
+            if error.name not in _OF_CLUSTER:
+                raise
+            raise UsageError(f"This needs {error.name}, which isn't installed: pip install 'yolab[cluster]'.") from None
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -15,7 +15,7 @@ from yolab.experiment import Experiment, changes_of, nearest, with_absolute_path
 from yolab.jobs.checking import check
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
-from yolab.jobs.trials import run_trials
+from yolab.jobs.trials import require_main_thread, run_trials
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.models.spec import DetectorSpec
 from yolab.preflight import CheckedExperiment, check_model
@@ -36,7 +36,7 @@ _SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m
 @dataclass(frozen=True)
 class AblateResult(Result):
     """A table as it was run: what its budget `says` on its face, and its lines, beside the published ones; CSV,
-    Markdown and LaTeX are in `folder`."""
+    Markdown and LaTeX are in `folder`. `failed` are the rows, with their seeds, that did not come to their end."""
 
     table: str
     title: str
@@ -45,6 +45,11 @@ class AblateResult(Result):
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     folder: str
+    failed: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return YolabError.exit_code if self.failed else 0
 
     def document(self) -> Any:
         lines = [vars(line) for line in self.lines]
@@ -75,8 +80,9 @@ def ablate(
 
     Rows that have been run already, in whatever table, are taken from MLflow, unless `fresh`; the same call goes on
     with a table that was interrupted. `table` and `budget` are names, or files of one's own. Raises UsageError for what
-    can't be meant, before anything is created; YolabError if a row failed, when all others are done and recorded.
+    can't be meant, before anything is created; YolabError if every row that was run failed.
     """
+    require_main_thread()
     session = Session.at(storage)
     asked, limits = read(table, tables), read_budget(budget, tables)
     experiments = experiments_of(asked, limits, overrides, data, rows, seeds)
@@ -85,30 +91,32 @@ def ablate(
     checked = check(base, watcher, room)
     every = {key: replace(checked, experiment=experiment) for key, experiment in experiments.items()}
     uri = session.uri_of(base)
-    known = {} if fresh else find_runs.finished_by_digest(uri)
     folder = _folder_of(session, asked, limits, fresh)
-    parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "table"))
-    missing = {place: each for place, each in every.items() if each.digest not in known}
-    watcher.note(f"{len(every) - len(missing)} of {len(every)} runs are there already.")
-    why = None
-    if missing:
-        trials = _trials(folder, uri, parent_id, checked, missing, retries, asked.name)
-        hours = Budget(hours=max_hours)
-        why = run_trials(trials, room, hours, len(missing), "The same command goes on.", watcher)
-        done = find_runs.finished_by_digest(uri).items()
-        known |= {d: run for d, run in done if not fresh or run["tags"].get(tags.SWEEP_TAG) == folder.name}
+    with folder.held():
+        parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "table"))
+        known = {} if fresh else find_runs.finished_by_digest(uri)
+        missing = {place: each for place, each in every.items() if each.digest not in known}
+        watcher.note(f"{len(every) - len(missing)} of {len(every)} runs are there already.")
+        why = None
+        if missing:
+            trials = _trials(folder, uri, parent_id, checked, missing, retries, asked.name)
+            hours = Budget(hours=max_hours)
+            why = run_trials(trials, room, hours, len(missing), "The same command goes on.", watcher)
+            done = find_runs.finished_by_digest(uri).items()
+            known |= {d: run for d, run in done if not fresh or run["tags"].get(tags.SWEEP_TAG) == folder.name}
 
-    lines = _report(asked, limits, every, known, folder, uri, parent_id)
-    failed = [f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known]
-    state = TrialState.FINISHED if not failed else TrialState.STOPPED if why else TrialState.FAILED
-    note = (folder.place.path / f"{asked.name}.md").read_text()
-    mlflow_runs.finish_run(uri, parent_id, state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
-    if failed and why:
+        lines = _report(asked, limits, every, known, folder, uri, parent_id)
+        lacking = tuple(f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known)
+        state = TrialState.FINISHED if not lacking else TrialState.STOPPED if why else TrialState.FAILED
+        note = (folder.place.path / f"{asked.name}.md").read_text()
+        mlflow_runs.finish_run(uri, parent_id, state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
+    if lacking and why:
         watcher.note(f"Stopped, because {why}. The same command goes on.")
-    elif failed:
-        raise YolabError(f"These rows did not come to their end: {', '.join(failed)}. `yolab runs` says why.")
+    elif lacking:
+        watcher.note(f"These rows did not come to their end: {', '.join(lacking)}. `yolab runs` says why.")
+    failed = () if why else lacking
     return AblateResult(
-        asked.name, asked.title, limits.name, limits.says, asked.columns, tuple(lines), str(folder.place)
+        asked.name, asked.title, limits.name, limits.says, asked.columns, tuple(lines), str(folder.place), failed
     )
 
 

@@ -1,6 +1,7 @@
 """What every job that trains does first: read the experiment, and check all that can be known beforehand."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from yolab import preflight
@@ -25,8 +26,7 @@ def check(experiment: Experiment, watcher: Watcher, room: Capacity | None = None
     described = with_absolute_paths(experiment)
     if room is None:
         room = capacity() if described.compute.workers > 1 else of_this_machine()
-    progress = lambda done, total: watcher.progress("Checking the data", done, total)  # noqa: E731
-    checked = preflight.check(described, room, progress)
+    checked = preflight.check(described, room, partial(watcher.progress, "Checking the data"))
     for fault, count in checked.data.skipped.items():
         watcher.note(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
     for warning in checked.warnings:

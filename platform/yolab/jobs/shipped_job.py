@@ -1,18 +1,33 @@
 """What comes with yolab: experiments, search spaces, tables with their budgets, and models."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolab.assignment.policies import POLICIES
+from yolab.data.augment import AUGMENTATIONS
 from yolab.errors import UsageError
 from yolab.experiment import nearest, shipped, yaml_file
 from yolab.experiment.shipped import Kind
 from yolab.jobs.result import Result
 from yolab.models import zoo
 from yolab.models.blueprint import Blueprint
+from yolab.registry.gates import GATES
+from yolab.search.schedulers import SCHEDULERS
+from yolab.search.searchers import SEARCHERS
+from yolab.training.optimiser import OPTIMISERS
 
 MODEL = "model"
+_TABLES: dict[str, Mapping[str, Any]] = {  # one's own rows are listed, too
+    "scheduler": SCHEDULERS,
+    "searcher": SEARCHERS,
+    "assignment policy": POLICIES,
+    "optimiser": OPTIMISERS,
+    "augmentation": AUGMENTATIONS,
+    "gate": GATES,
+}
 _EXTENDS = re.compile(r"^extends:[ \t]*(?P<parent>[^\s#]+)", re.MULTILINE)
 
 
@@ -47,10 +62,11 @@ class Copy(Result):
 
 
 def ls() -> Items:
-    """Return all that comes with yolab, kind by kind."""
+    """Return all that comes with yolab, kind by kind: files, models, and the rows of its tables."""
     files = (_item(kind, name) for kind in Kind for name in shipped.names(kind))
     models = (Item(MODEL, blueprint.name, _about(blueprint), None) for blueprint in zoo.BLUEPRINTS.values())
-    return Items((*files, *models))
+    rows = (Item(kind, name, row.help, None) for kind, table in _TABLES.items() for name, row in table.items())
+    return Items((*files, *models, *rows))
 
 
 def cp(name: str, target: str | Path, *, kind: str | None = None) -> Copy:

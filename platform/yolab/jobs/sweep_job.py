@@ -15,7 +15,7 @@ from yolab.experiment.shipped import Kind
 from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.session import Session
 from yolab.jobs.sweeps_job import SweepStatus, as_markdown, sorted_rows
-from yolab.jobs.trials import run_trials
+from yolab.jobs.trials import require_main_thread, run_trials
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.reports.search_figures import save_pictures
@@ -25,7 +25,7 @@ from yolab.search.request import SweepRequest
 from yolab.search.search_space import Space
 from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import POINT, Row, TrialState
+from yolab.search.trial import POINT, Row, TrialState, best_of
 from yolab.storage import claim
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
@@ -44,8 +44,8 @@ class SweepResult(SweepStatus):
 
     @property
     def best(self) -> Row | None:
-        """What is known of the trial with the highest AP (trial, point, ap, weights, …), None if none was scored."""
-        return max((row for row in self.rows if "ap" in row), key=lambda row: row["ap"], default=None)
+        """What is known of the best trial that ended well, by AP (trial, point, ap, weights, …), None if none did."""
+        return best_of(self.rows)
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -123,6 +123,7 @@ def resume(
 ) -> SweepResult:
     """Go on with a sweep of the storage, with so many trials more: ended trials are not run again, others go on from
     their last checkpoint. Raises as `sweep` does, UsageError if its data, or its start, have changed."""
+    require_main_thread()
     session = Session.at(storage)
     folder = SweepFolder.existing(session.storage, name)
     folder.require_free()
@@ -135,9 +136,12 @@ def resume(
         raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
     space = preparation.checked_space(request, str(folder.place))
     searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
-    uri = session.uri_of(checked.experiment)
-    claim.extend(folder.place, request.work())
-    return _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
+    if searcher.is_left(folder.rows()):
+        uri = session.uri_of(checked.experiment)
+        with folder.held():
+            claim.extend(folder.place, request.work())
+            _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
+    return _result(folder, request)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def _begin(
     watcher: Watcher,
 ) -> SweepResult:
     """Check all of it, claim the folder, and search."""
+    require_main_thread()
     place = session.storage / plan.name
     if not re.fullmatch(NAME, plan.name):
         raise UsageError(f"--name can't be {plan.name!r}: take letters, digits, dots, dashes and underscores.")
@@ -192,12 +197,15 @@ def _begin(
     )
     parsed = preparation.checked_space(request, "the space" if isinstance(space, Mapping) else str(space))
     if learned_from:
-        earlier = find_runs.trials_of(session.uri, learned_from)
+        earlier = find_runs.trials_of(session.uri_of(checked.experiment), learned_from)
         request = replace(request, known=preparation.known_from(earlier, parsed))
     searcher = preparation.searcher_of(request, parsed, checked.experiment, checked.names)
     uri = session.uri_of(checked.experiment)
     claim.claim(place, request.work())
-    return _go_on(SweepFolder(place), request, parsed, searcher, checked, room, uri, budget, watcher)
+    folder = SweepFolder(place)
+    with folder.held():
+        _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
+    return _result(folder, request)
 
 
 def _go_on(
@@ -210,10 +218,8 @@ def _go_on(
     uri: str,
     budget: Budget,
     watcher: Watcher,
-) -> SweepResult:
-    """Run what is left of a sweep, and record how it ended."""
-    if not searcher.is_left(folder.rows()):
-        return _result(folder, request)
+) -> None:
+    """Run what is left of a sweep whose folder is held, and record how it ended."""
     parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "sweep"))
     of_trials = {tags.SWEEP_TAG: folder.name, tags.SCHEDULER_TAG: request.scheduler}
     settings = schedulers.Settings(checked.experiment.recipe.epochs, request.grace, request.reduction, space)
@@ -229,16 +235,16 @@ def _go_on(
         watcher.note(f"Stopped, because {why}. {how_to_go_on}")
     elif len(folder.rows()) < (request.trials or 0):
         watcher.note(f"The space had no more than {len(folder.rows())} different points that can be tried.")
-    return _result(folder, request)
 
 
 def _record_end(trials: Trials, request: SweepRequest, space: Space, state: TrialState) -> None:
     """Put pictures, the best scores and a table into the sweep's run in MLflow, and end it."""
     folder, rows = trials.folder, list(trials.folder.rows().values())
+    folder.record_end(state)
     study = searchers.study_of(space, request.objectives, rows)
     for picture in save_pictures(study, folder.place.path / "pictures"):
         mlflow_runs.log_artifact(trials.uri, trials.parent_id, picture, "sweep")
-    best = max((row for row in rows if "ap" in row), key=lambda row: row["ap"], default={})
+    best = best_of(rows) or {}
     metrics = {name: float(best[name]) for name in TRIAL_METRICS if name in best}
     mlflow_runs.finish_run(trials.uri, trials.parent_id, state, metrics, {tags.NOTE_TAG: as_markdown(folder)})
 

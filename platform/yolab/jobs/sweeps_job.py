@@ -73,8 +73,11 @@ def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
 
 
 def stop_sweep(name: str, storage: str | Path | None = None) -> None:
-    """Let a sweep, wherever it runs, stop within seconds with its state saved. Raises UsageError if it doesn't run."""
-    SweepFolder.existing(Storage.at(storage), name).ask_to_stop()
+    """Let a sweep or table, wherever it runs, stop within seconds with its state saved. Raises UsageError if it doesn't
+    run."""
+    place = Storage.at(storage)
+    table = SweepFolder(place / name)
+    (table if table.is_running() else SweepFolder.existing(place, name)).ask_to_stop()
 
 
 def sorted_rows(folder: SweepFolder) -> list[Row]:

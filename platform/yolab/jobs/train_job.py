@@ -10,7 +10,6 @@ from yolab.evaluation import detections_file
 from yolab.evaluation.metrics import score
 from yolab.evaluation.score_names import METRICS
 from yolab.experiment import Experiment
-from yolab.interruption import sigterm_as_ctrl_c
 from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
@@ -41,7 +40,7 @@ class TrainResult(Result):
     @property
     def scores(self) -> dict[str, float]:
         """COCO's AP, as fractions: over all, at IoU 0.5 and 0.75, of small, medium and large objects."""
-        return {name: self.metrics[name] for name in METRICS}
+        return {name: self.metrics[name] for name in METRICS if name in self.metrics}
 
     def document(self) -> Any:
         found = {"name": self.name, "run_id": self.run_id, "weights": self.weights}
@@ -72,8 +71,7 @@ def train(
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
     run_id = record.open_recorded(checked, uri, place.name, key, record.tags_of(checked, "train"))
     try:
-        with sigterm_as_ctrl_c():
-            metrics = _learn(checked, place.path, uri, run_id, profile_steps, watcher)
+        metrics = _learn(checked, place.path, uri, run_id, profile_steps, watcher)
     except KeyboardInterrupt:
         mlflow_runs.finish_run(uri, run_id, TrialState.STOPPED)
         watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")

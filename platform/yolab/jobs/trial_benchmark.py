@@ -45,7 +45,8 @@ def trial(trials: int) -> list[dict[str, Any]]:
         of_trials = record.tags_of(checked, "trial")
         described_trials = Trials(folder, checked, uri, parent, of_trials, searcher, 0, work=_learn_nothing)
         process, memory = psutil.Process(), list[tuple[int, float]]()
-        with connected(), every_second(lambda: memory.append((folder.ended(), process.memory_info().rss / 2**20))):
+        watched = SweepFolder(folder.place)
+        with connected(), every_second(lambda: memory.append((watched.ended(), process.memory_info().rss / 2**20))):
             ray_tune.run(described_trials, room)
         done = sorted(folder.rows().values(), key=lambda row: row["time"])
     rows = []

@@ -83,11 +83,11 @@ def verdict_on_ap50(metrics: dict[str, float], wanted: float) -> Verdict:
 
 
 # A gate of one's own is a row more
-GATES = [
-    Gate("the folded graph gives the same outputs", folded_outputs_are_equal),
-    Gate("AP is the same after folding", ap_did_not_move),
-    Gate("AP50 is at least --min-ap50", lambda evidence: verdict_on_ap50(evidence.after, evidence.least_ap50)),
-]
+GATES = {
+    "outputs": Gate("the folded graph gives the same outputs", folded_outputs_are_equal),
+    "ap": Gate("AP is the same after folding", ap_did_not_move),
+    "ap50": Gate("AP50 is at least --min-ap50", lambda evidence: verdict_on_ap50(evidence.after, evidence.least_ap50)),
+}
 
 
 def _score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:

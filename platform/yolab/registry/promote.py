@@ -89,7 +89,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
 
     trained, about = weights.load(trained_file)
     evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(run), about.image_size, least_ap50)
-    verdicts = tuple(gate.check(evidence) for gate in gates.GATES)
+    verdicts = tuple(gate.check(evidence) for gate in gates.GATES.values())
     _require(verdicts, run["name"])
     folded, metrics = evidence.folded, evidence.after
 

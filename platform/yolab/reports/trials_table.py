@@ -46,7 +46,7 @@ class RunningTrials:
     def table(self, most: int) -> tuple[str, list[str], list[list[Any]]]:
         """Return title, columns and at most so many lines, the trials that run first."""
         ended = [row for row in self.rows if state_of(row).has_ended]
-        shown = [row for row in self.rows if row not in ended] + ended[::-1]
+        shown = [row for row in self.rows if not state_of(row).has_ended] + ended[::-1]
         lines = [
             [row["trial"], _point(row["point"]), row.get("epoch", 0), row.get("ap", 0.0), row["state"], _time_left(row)]
             for row in shown[:most]

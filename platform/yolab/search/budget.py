@@ -45,32 +45,28 @@ class Budget:
 def watched(
     folder: SweepFolder, budget: Budget, devices: int, look: Callable[[], None] = lambda: None
 ) -> Iterator[list[str]]:
-    """Hold a sweep's folder, and give a list that tells, after the block, why it was stopped, if it was: as by Ctrl-C,
-    when the budget of trials of so many devices each is spent, or when `ask_to_stop` was called elsewhere.
+    """Give a list that tells, after the block, why it was stopped, if it was: as by Ctrl-C, when the budget of trials
+    of so many devices each is spent, when `ask_to_stop` was called elsewhere, or when another command has the folder.
 
-    `look` is called about once a second.
+    The caller holds the folder and is in the main thread. `look` is called about once a second.
     """
     events, started, why = SweepFolder(folder.place), time.monotonic(), list[str]()
     ended_before, hours_before = events.ended(), _hours(events)
     over = False
 
-    def once_a_second() -> None:
-        look()
-        if over:
-            return
-        ours = folder.beat()
+    def stop_if_needed() -> None:
         hours = (time.monotonic() - started) / 3600
         device_hours = (_hours(events) - hours_before) * devices
         reason = budget.spent(hours, events.ended() - ended_before, device_hours)
         if folder.should_stop():
             reason = "it was asked to by `yolab sweep stop`"
-        if not ours:
+        if folder.lost:
             reason = "another command has taken it over"
-        if reason and not why:
+        if reason and not why and not over:
             why.append(reason)
             os.kill(os.getpid(), signal.SIGINT)
 
-    with folder.held(), every_second(once_a_second):
+    with every_second(look), every_second(stop_if_needed):
         try:
             yield why
         finally:

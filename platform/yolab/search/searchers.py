@@ -125,8 +125,8 @@ Build = Callable[[SweepRequest, Space, Experiment, tuple[str, ...]], Searcher]
 @dataclass(frozen=True)
 class SearcherKind:
     """`build` makes it of a request, its space, the experiment around which it searches, and the names of the classes;
-    `check` says why it can't search a space, None if it can. `learns`: from the trials of earlier sweeps, too. `ends`: by
-    itself, when all points have been tried, if no number of trials is said."""
+    `check` says why it can't search a space, None if it can. `learns`: from the trials of earlier sweeps, too. `ends`:
+    by itself, when all points have been tried, if no number of trials is said."""
 
     help: str
     build: Build

@@ -13,6 +13,7 @@ import psutil
 
 from yolab.errors import UsageError
 from yolab.experiment import nearest
+from yolab.polling import every_second
 from yolab.search.request import SweepRequest
 from yolab.search.trial import NAME, Row, TrialState, state_of
 from yolab.storage import Storage, claim
@@ -20,7 +21,7 @@ from yolab.storage.document import FORMAT, check_version
 
 EVENTS = "events.jsonl"
 _EVENTS_VERSION = 1
-_STOP, _LOCK = "stop", "alive"
+_STOP, _LOCK, _ENDED = "stop", "alive", "ended"
 _BEAT_SECONDS = 2.0
 _ALIVE_SECONDS = 15.0  # without a sign of life, before a sweep counts as stopped
 
@@ -33,15 +34,17 @@ class SweepFolder:
         self._read = 0
         self._rows: dict[str, Row] = {}
         self._beaten = 0.0
+        self.lost = False  # held, until another one took it over
 
     @classmethod
     def existing(cls, storage: Storage, name: str) -> "SweepFolder":
         """Return the sweep of that name. Raises UsageError with the nearest name."""
+        if (storage / name).exists(claim.FILE_NAME):
+            SweepFolder(storage / name).request()  # says what it is, if it is no sweep, or a newer yolab's
+            return cls(storage / name)
         names = [folder.name for folder in sweeps_in(storage)]
-        if name not in names:
-            meant = f" Did you mean {nearest(name, names)}?" if names else ""
-            raise UsageError(f"There is no sweep {name} in {storage}.{meant}")
-        return cls(storage / name)
+        meant = f" Did you mean {nearest(name, names)}?" if names else ""
+        raise UsageError(f"There is no sweep {name} in {storage}.{meant}")
 
     @property
     def name(self) -> str:
@@ -103,9 +106,15 @@ class SweepFolder:
         """Return how far the sweep is."""
         if self.is_running():
             return TrialState.RUNNING
-        trials = self.request().trials
-        all_ended = self.ended() == len(self.rows()) if trials is None else self.ended() >= trials
-        return TrialState.FINISHED if all_ended and self.rows() else TrialState.STOPPED
+        try:
+            return TrialState(self.place.read(_ENDED).decode())
+        except (FileNotFoundError, ValueError):  # of an earlier yolab, or killed
+            trials = self.request().trials
+            return TrialState.FINISHED if trials is not None and self.ended() >= trials else TrialState.STOPPED
+
+    def record_end(self, state: TrialState) -> None:
+        """Write down how the sweep ended, until somebody goes on with it."""
+        self.place.write(_ENDED, state.encode())
 
     # who works on it
 
@@ -125,29 +134,36 @@ class SweepFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the one who works on it inside the block, which calls `beat` every few seconds. Raises UsageError if
+        """Be the one who works on it inside the block, with a sign of life every other second. Raises UsageError if
         another one does."""
         if not self.place.create(_LOCK, _own_mark()):
             self.require_free()
             self.place.remove(_LOCK)  # of a command that was killed
             if not self.place.create(_LOCK, _own_mark()):
                 self.require_free()
-        self.place.remove(_STOP)
+        self.lost = False
+        for mark in (_STOP, _ENDED):
+            self.place.remove(mark)
         try:
-            yield
+            with every_second(self._beat):
+                yield
         finally:
-            self.place.remove(_STOP)
-            self.place.remove(_LOCK)
+            if not self.lost:
+                for mark in (_STOP, _LOCK):
+                    self.place.remove(mark)
 
-    def beat(self) -> bool:
-        """Give a sign of life, if it is time for one; return whether the folder is still held by this process, for two
-        may have found the lock of a killed command at the same moment."""
-        if time.monotonic() - self._beaten > _BEAT_SECONDS:
-            if self.place.exists(_LOCK) and self.place.read(_LOCK) != _own_mark():
-                return False
+    def _beat(self) -> None:
+        """Give a sign of life, or notice that another one has the folder: two may find the lock of a killed command at
+        the same moment, and who was away for long is taken for dead."""
+        if self.lost or time.monotonic() - self._beaten < _BEAT_SECONDS:
+            return
+        try:
+            self.lost = self.place.read(_LOCK) != _own_mark()
+        except FileNotFoundError:
+            self.lost = True
+        if not self.lost:
             self._beaten = time.monotonic()
             self.place.write(_LOCK, _own_mark())
-        return True
 
     # whether it should stop
 

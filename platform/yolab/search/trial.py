@@ -1,6 +1,6 @@
 """The trials of a sweep: the states that they can be in, and what is known of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -54,6 +54,12 @@ _MLFLOW_STATUS = {
 
 def state_of(row: Row) -> TrialState:
     return TrialState(row["state"])
+
+
+def best_of(rows: Iterable[Row]) -> Row | None:
+    """Return the trial that ended well with the highest AP, None if none did."""
+    ended = (row for row in rows if state_of(row).has_succeeded and "ap" in row)
+    return max(ended, key=lambda row: row["ap"], default=None)
 
 
 def front(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:

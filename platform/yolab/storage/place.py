@@ -21,8 +21,8 @@ _INCOMING = ".incoming"  # how the names of what is not whole yet end
 class Storage:
     """The files below one folder, by names such as "run.json" or "checkpoint/weights.safetensors".
 
-    What is read has been written whole: a reader sees the file before, or the one after, and a write that has returned
-    has been read back from the disk.
+    What is read has been written whole: a reader sees the file before, or the one after. Before a write returns the
+    file is on disk and has been read back; of what is copied (`keep`, `replace_folder`) the sizes are compared.
     """
 
     path: Path
@@ -34,10 +34,10 @@ class Storage:
         if isinstance(place, Storage):
             return place
         named = str(place or os.environ.get(VARIABLE) or DEFAULT)
-        scheme = re.match(r"([a-z][a-z0-9+.-]*):", named)
-        if scheme and scheme[1] != "file":
+        scheme = re.match(r"([A-Za-z][\w+.-]*)://", named)
+        if scheme and scheme[1].lower() != "file":
             raise UsageError(f"The storage can't be {named}: {scheme[1]} is not supported. Name a folder.")
-        return cls(Path(os.path.abspath(named.removeprefix("file://"))))
+        return cls(Path(os.path.abspath(named[scheme.end() :] if scheme else named)))
 
     def __truediv__(self, name: str) -> "Storage":
         return Storage(self.path / name)
@@ -75,6 +75,7 @@ class Storage:
             _sync(incoming)
             _require_equal(incoming, content)
             incoming.rename(self.path / name)
+            _sync(incoming.parent)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one of that name; return whether it was written. Of several callers at the same
@@ -87,6 +88,7 @@ class Storage:
                 os.link(incoming, self.path / name)
             except FileExistsError:
                 return False
+            _sync(incoming.parent)
             return True
 
     def append(self, name: str, line: bytes) -> None:
@@ -109,8 +111,7 @@ class Storage:
         if target != path:
             with (self / under)._incoming(path.name) as incoming:
                 shutil.copyfile(path, incoming)
-                if incoming.stat().st_size != path.stat().st_size:
-                    raise YolabError(f"{incoming} is not what was written: is the disk full?")
+                _require_same_size(incoming, path)
                 incoming.rename(target)
         return target
 
@@ -123,11 +124,12 @@ class Storage:
         shutil.copytree(source, incoming)
         for path in [*incoming.rglob("*"), incoming]:
             _sync(path)
-            if path.is_file() and path.stat().st_size != (source / path.relative_to(incoming)).stat().st_size:
-                raise YolabError(f"{path} is not what was written: is the disk full?")
+            if path.is_file():
+                _require_same_size(path, source / path.relative_to(incoming))
         if current.exists():
             current.rename(previous)
         incoming.rename(current)
+        _sync(self.path)
         shutil.rmtree(previous, ignore_errors=True)
 
     def whole_folder(self, name: str) -> Path | None:
@@ -164,6 +166,11 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def _require_same_size(path: Path, source: Path) -> None:
+    if path.stat().st_size != source.stat().st_size:
+        raise YolabError(f"{path} is not what was written: is the disk full?")
 
 
 def _require_equal(path: Path, content: bytes) -> None:

@@ -37,8 +37,8 @@ def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
 
 
 def named_run(uri: str, name: str) -> dict[str, Any]:
-    """Return the newest finished run of that name, or id, or sweep and trial (`scaling/trial-003`), as `runs.list_runs`
-    describes it. Raises UsageError."""
+    """Return the newest finished run of that name, or id, or sweep and trial (`scaling/trial-003`), as
+    `mlflow_runs.list_runs` describes it. Raises UsageError."""
     finished = [run for run in called(uri, name) if WEIGHTS_TAG in run["tags"]]
     if not finished:
         any_run(uri, name)

@@ -90,17 +90,16 @@ def open_run(
     parent_id: str | None = None,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
-    artifact_root: Path | None = None,
 ) -> str:
     """Return the id of the one run with this key in the experiment, made if there is none; its status is then RUNNING.
 
     `params` by dotted path. A reused run keeps its first parameters: equal keys are equal work, what may differ is
-    where it runs. `artifact_root` None: next to an SQLite file, otherwise the server's choice. One caller a key.
+    where it runs. Artifacts are next to an SQLite file, otherwise where the server chooses. One caller a key.
     Raises YolabError if MLflow can't be used, UsageError if the experiment was deleted.
     """
     with _in_words(uri):
         mlflow = client(uri)
-        experiment_id = _experiment_id(mlflow, uri, experiment_name, artifact_root)
+        experiment_id = _experiment_id(mlflow, uri, experiment_name)
         same_key = mlflow.search_runs(
             [experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=["attributes.start_time ASC"], max_results=1
         )
@@ -236,11 +235,11 @@ def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
         stop.wait(SAMPLING_SECONDS)
 
 
-def _experiment_id(mlflow: Any, uri: str, name: str, artifact_root: Path | None) -> str:
+def _experiment_id(mlflow: Any, uri: str, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         file = _sqlite_file(uri)
-        root = artifact_root or (file.parent / "artifacts" if file else None)
+        root = file.parent / "artifacts" if file else None
         try:
             return str(mlflow.create_experiment(name, artifact_location=root.resolve().as_uri() if root else None))
         except MlflowException as error:

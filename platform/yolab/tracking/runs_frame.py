@@ -12,9 +12,9 @@ ENDINGS = (".parquet", ".csv")
 
 
 def frame(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return a row for each run that `runs.list_runs` gives: its columns, those of dicts as `metrics.ap`; times as UTC.
+    """Return a row for each run that `mlflow_runs.list_runs` gives: its columns, those of dicts as `metrics.ap`.
 
-    Parameters are text, as MLflow keeps them.
+    Times are UTC; parameters are text, as MLflow keeps them.
     """
     rows = [
         {**{name: value for name, value in run.items() if not isinstance(value, dict)}, **_flat(run)} for run in found

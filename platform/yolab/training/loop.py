@@ -221,8 +221,8 @@ class _Run:
         described = {"epoch": str(epoch), "batch": str(bad_batch + 1), "samples": str([index for _, index, _ in keys])}
         if self.workers.rank == 0:
             with tempfile.TemporaryDirectory() as scratch:
-                detections_file = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
-                save_file(detections_file, Path(scratch, FAILED_BATCH), metadata=described)
+                batch = {"images": images.contiguous(), "boxes": targets.boxes, "classes": targets.classes}
+                save_file(batch, Path(scratch, FAILED_BATCH), metadata=described)
                 reporter.save_artifact(Path(scratch, FAILED_BATCH))
         raise YolabError(
             f"The loss is no longer a number in epoch {epoch}, batch {bad_batch + 1}. The batch is kept as "

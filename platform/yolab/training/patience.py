@@ -23,7 +23,8 @@ class Patience(Observer):
         self.scores: list[float] = []
 
     def restored(self, checkpoint: Path | None) -> None:
-        self.scores = json.loads((checkpoint / _SCORES).read_text()) if checkpoint else []
+        kept = checkpoint / _SCORES if checkpoint else None  # PBT may hand on a checkpoint of a trial without patience
+        self.scores = json.loads(kept.read_text()) if kept and kept.exists() else []
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         if "ap" in metrics:

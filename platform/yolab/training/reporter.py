@@ -21,6 +21,7 @@ class CheckpointStore(Protocol):
 
     def should_stop(self) -> bool:
         """Return whether nobody wants more epochs than were saved."""
+        return False
 
 
 class Observer:
@@ -83,7 +84,7 @@ class Reporter:
         return kept
 
 
-class FolderCheckpoints:
+class FolderCheckpoints(CheckpointStore):
     """The checkpoints of a plain process: `checkpoint/` in the run's folder is always a whole one."""
 
     def __init__(self, folder: Path) -> None:
@@ -96,11 +97,8 @@ class FolderCheckpoints:
         if checkpoint is not None:
             self.storage.replace_folder(CHECKPOINT, checkpoint)
 
-    def should_stop(self) -> bool:
-        return False
 
-
-class NoCheckpoints:
+class NoCheckpoints(CheckpointStore):
     """Keeps nothing."""
 
     def last(self) -> Path | None:
@@ -108,6 +106,3 @@ class NoCheckpoints:
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         pass
-
-    def should_stop(self) -> bool:
-        return False
