@@ -67,6 +67,8 @@ def compare(
     if one["run_id"] == other["run_id"]:
         raise UsageError(f"{first} and {second} are the same run.")
     if recipes:
+        if report is not None:
+            raise UsageError("--report does nothing with --recipes: leave it out.")
         interval, sentence = _of_recipes(where, one, other, (first, second), watcher)
     else:
         interval, sentence = _of_weights(where, one, other, (first, second), resamples, report, watcher)

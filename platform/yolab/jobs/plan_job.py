@@ -67,11 +67,11 @@ def plan(
     steps of its cheapest, middle and dearest model on the cluster.
 
     Other trials count by their GFLOPs; what the network between several workers costs is not in it. `space` to
-    `reduction` are a sweep's, `budget` to `data` a table's: one of the other kind raises UsageError, as all does that
+    `reduction` are a sweep's, `budget` to `tables` a table's: one of the other kind raises UsageError, as all does that
     can't be meant.
     """
     of_sweep = {"space": space, "trials": trials, "scheduler": scheduler, "grace": grace, "reduction": reduction}
-    of_table = {"budget": budget, "seeds": seeds, "data": data}
+    of_table = {"budget": budget, "seeds": seeds, "data": data, "tables": tables}
     if Path(what).suffix == ".yaml" or shipped.shipped_name(Kind.EXPERIMENT, what):
         _refuse(of_table, f"{what}, a sweep's experiment")
         found = _of_sweep(what, overrides, space or DEFAULT_SPACE, trials or DEFAULT_TRIALS, scheduler or "asha",

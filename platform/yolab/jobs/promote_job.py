@@ -63,6 +63,11 @@ def promote(
     else:
         if data is not None or split is not None:
             raise UsageError("--data and --split are for a file of weights: a run proves itself on its own data.")
+        if Path(source).is_file():
+            raise UsageError(
+                f"{source} can't be promoted: give the .safetensors file that it was made of, or that `yolab weights "
+                "import` makes of it."
+            )
         run = registry.source_run(session.uri, str(source))
     watcher.progress(f"Promoting {run['name']}")
     done = registry.promote(session.uri, run, model, min_ap50)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
+from yolab.search.trial import TrialState
 from yolab.tracking import find_runs, mlflow_runs, runs_frame
 from yolab.tracking.tags import DIGEST_TAG
 
@@ -74,7 +75,7 @@ def _line(run: Mapping[str, Any]) -> RunLine:
     started, ended, tags = run["start_time"], run["end_time"], run["tags"]
     return RunLine(
         name=run["name"],
-        state=tags.get(mlflow_runs.STATE_TAG, run["status"].lower()) if ended else "running",
+        state=tags.get(mlflow_runs.STATE_TAG, run["status"].lower()) if ended else TrialState.RUNNING,
         ap=run["metrics"].get("ap"),
         ap50=run["metrics"].get("ap50"),
         started=datetime.fromtimestamp(started / 1000),

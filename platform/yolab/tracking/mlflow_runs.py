@@ -106,7 +106,7 @@ def open_run(
         all_tags = {**tags, KEY_TAG: key} | ({PARENT_TAG: parent_id} if parent_id else {})
         if same_key:
             run = same_key[0]
-            mlflow.update_run(run.info.run_id, status="RUNNING")
+            mlflow.update_run(run.info.run_id, status=TrialState.RUNNING.mlflow_status)
             mlflow.log_batch(run.info.run_id, tags=[RunTag(name, str(value)) for name, value in all_tags.items()])
         else:
             run = mlflow.create_run(experiment_id, tags=all_tags, run_name=run_name)
@@ -285,7 +285,7 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
 
 
 def _as_dict(run: Any, experiment_names: Mapping[str, str]) -> dict[str, Any]:
-    running = run.info.status == "RUNNING"
+    running = run.info.status == TrialState.RUNNING.mlflow_status
     return {
         "name": run.info.run_name,
         "run_id": run.info.run_id,

@@ -21,7 +21,10 @@ def params_of(checked: CheckedExperiment) -> dict[str, Any]:
     """Return the whole experiment by dotted path, the schedule cut to the run, and the model's counts."""
     experiment = checked.experiment
     cut = schedule(experiment.recipe, batches_an_epoch(checked.train_images, experiment.recipe.batch))
-    return experiment.flat() | cut.described() | counts_of(DetectorSpec.of(experiment, checked.names))
+    values = experiment.flat()
+    if not experiment.data.augment.extra:  # runs are older than it, and equal ones should look so
+        del values["data.augment.extra"]
+    return values | cut.described() | counts_of(DetectorSpec.of(experiment, checked.names))
 
 
 def tags_of(checked: CheckedExperiment, kind: str) -> dict[str, str]:
