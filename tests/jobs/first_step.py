@@ -1,8 +1,8 @@
 """How long `yolab sweep` takes to the first training step of its trials, on a drawn data set of many small images.
 
-    python tests/first_step.py draw FOLDER 100000
-    XDG_CACHE_HOME=$(mktemp -d) python tests/first_step.py sweep FOLDER      # nothing is remembered of the data
-    python tests/first_step.py sweep FOLDER                                   # it is
+    python tests/jobs/first_step.py draw FOLDER 100000
+    XDG_CACHE_HOME=$(mktemp -d) python tests/jobs/first_step.py sweep FOLDER      # nothing is remembered of the data
+    python tests/jobs/first_step.py sweep FOLDER                                   # it is
 
 Put another tree's `platform` on PYTHONPATH to measure that one. A trial ends after its first step, as failed.
 """
