@@ -4,7 +4,7 @@
     XDG_CACHE_HOME=$(mktemp -d) python tests/jobs/first_step.py sweep FOLDER      # nothing is remembered of the data
     python tests/jobs/first_step.py sweep FOLDER                                   # it is
 
-Put another tree's `platform` on PYTHONPATH to measure that one. A trial ends after its first step, as failed.
+A trial ends after its first step, as failed.
 """
 
 import contextlib
