@@ -183,14 +183,21 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set,
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
 
 
-def test_ctrl_c_stops_with_code_130_and_resume_finishes_the_same_run(small_set, tmp_path):
+@pytest.mark.parametrize(
+    ("stop", "begin"),
+    [(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_IGN)],
+    ids=["Ctrl-C", "SIGTERM in the background of a script, where Ctrl-C is ignored"],
+)
+def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(stop, begin, small_set, tmp_path):
     write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
     arguments = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml"]
+    before = signal.signal(signal.SIGINT, begin)  # inherited, if it is to ignore
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(running.pid, signal.SIGINT)
+    os.kill(running.pid, stop)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
     assert "--resume" in errors

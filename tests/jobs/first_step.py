@@ -9,6 +9,7 @@ A trial ends after its first step, as failed.
 
 import contextlib
 import functools
+import importlib
 import json
 import resource
 import sys
@@ -71,7 +72,8 @@ def sweep(root: Path) -> None:
     """Start a sweep of two trials, one after the other, and print when each began and made its first step, in seconds
     since this process began; the most memory that the trial had taken by then."""
     from yolab.errors import YolabError
-    from yolab.jobs import sweep_job
+
+    sweep_job = importlib.import_module("yolab.jobs.sweep_job")  # itself, to set something in it
 
     with tempfile.TemporaryDirectory() as scratch:
         marks, experiment = Path(scratch, "marks"), Path(scratch, "first.yaml")

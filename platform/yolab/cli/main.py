@@ -65,7 +65,7 @@ app.add_typer(weights.app, name="weights")
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
     interrupted (Typer's own answer to Ctrl-C). SIGTERM, as batch schedulers send it, does what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except YolabError as error:
@@ -74,3 +74,10 @@ def run() -> None:
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         console.print(f"[red]error:[/red] {escape(f'{error.strerror}: {error.filename}')}", soft_wrap=True)
         sys.exit(UsageError.exit_code)
+
+
+def _interrupt(*_: object) -> None:
+    """Be interrupted as by Ctrl-C; a script's background jobs take no notice of that, but have to stop when told."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGINT)
