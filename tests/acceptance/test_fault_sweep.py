@@ -129,9 +129,11 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
 def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop, scheduler):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
     asked = [*arguments, "--scheduler", *scheduler]
-    running = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for_first_end(folder, running)
-    os.kill(running.pid, stop)
+    os.killpg(running.pid, stop)  # as a terminal and a batch scheduler do: to all processes of the job
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 130, errors
     assert "sweep resume" in errors

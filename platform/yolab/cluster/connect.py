@@ -29,12 +29,15 @@ def connected() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     own = {"resources": {TRIAL_RESOURCE: 1000}} if address == "local" else {}
+    # A scheduler signals all processes of a job: those of a cluster of our own have to live until the state is saved.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # they inherit it
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
     finally:
         _answer_sigterm_as(on_sigterm)  # Ray has put its own answer in place
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
