@@ -38,6 +38,8 @@ def place(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
             ["--space", "space.yaml", "--scheduler", "none", "--grace", "3"],
             "--grace does nothing with --scheduler none",
         ),
+        (["--space", "space.yaml", "--trials", "2", "--grace", "50"], "--grace 50 does nothing"),
+        (["statu", "scaling"], "Did you mean status?"),
         (["--space", "space.yaml", "--price", "3"], "does nothing without --max-cost"),
         (["--space", "space.yaml", "--searcher", "magic"], "one of random, grid, tpe"),
         (["--space", "space.yaml", "--scheduler", "magic"], "one of asha, hyperband, median, pbt, none"),

@@ -13,16 +13,16 @@ def bench(
     name: Annotated[
         str, typer.Argument(help="assignment, step, loader, nms, metrics, comparison, inference or trial.")
     ],
-    model: Annotated[str, typer.Option(help="Of inference: the model.")] = "yolov7-tiny",
-    sizes: Annotated[
-        list[int] | None, typer.Option("--size", help="Of inference: side of the image; default: 320 and 640.")
+    model: Annotated[str | None, typer.Option(help="Of inference: the model (yolov7-tiny).")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Of inference: side of the image (320 and 640).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Of loader: a data set in COCO layout, best with JPEGs (data/demo).")
     ] = None,
-    data: Annotated[Path, typer.Option(help="Of loader: a data set in COCO layout, best with JPEGs.")] = Path(
-        "data/demo"
-    ),
-    split: Annotated[str, typer.Option(help="Of loader: its split.")] = "train2017",
-    images: Annotated[int, typer.Option(min=2, help="Of comparison: how many, with 100 detections each.")] = 5000,
-    trials: Annotated[int, typer.Option(min=8, help="Of trial: how many, without any learning.")] = 24,
+    split: Annotated[str | None, typer.Option(help="Of loader: its split (train2017).")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=2, help="Of comparison: how many, with 100 detections each (5000).")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=8, help="Of trial: how many, without any learning (24).")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +34,7 @@ def bench(
         result = bench_job.bench(
             name,
             model=model,
-            sizes=sizes or (320, 640),
+            size=size,
             data=data,
             split=split,
             images=images,

@@ -1,5 +1,6 @@
 """yolab sweep …: searches over an experiment."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +18,16 @@ from yolab.cli.output import (
 )
 from yolab.jobs import sweep_job, sweeps_job
 
+_ALIKE = 0.8  # from here on a word is a mistyped command, and no experiment
+
 
 class _RunUnlessNamed(TyperGroup):
     """`yolab sweep EXPERIMENT …` is short for `yolab sweep run EXPERIMENT …`."""
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         if arguments and arguments[0] not in (*self.commands, "--help"):
+            for meant in get_close_matches(arguments[0], self.commands, n=1, cutoff=_ALIKE):
+                context.fail(f"There is no command {arguments[0]}. Did you mean {meant}?")
             arguments = ["run", *arguments]
         return super().parse_args(context, arguments)
 
@@ -76,7 +81,7 @@ def run(
 ) -> None:
     """Search a space around an experiment.
 
-    Example: yolab sweep run pipelines/experiments/bccd.yaml --space compound_scaling --name bccd-scaling
+    Example: yolab sweep run bccd --space compound_scaling --name bccd-scaling
     """
     with terminal() as watcher:
         done = sweep_job.sweep(

@@ -1,7 +1,7 @@
 """Bench: how fast the parts are on this machine."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,24 @@ from yolab.jobs.watcher import SILENT, Watcher
 
 
 @dataclass(frozen=True)
-class Options:
-    """What single benchmarks are measured on: see `bench`."""
+class Part:
+    """Something to measure, and the options that it takes, each with its default."""
 
-    model: str
-    sizes: tuple[int, ...]
-    data: Path
-    split: str
-    images: int
-    trials: int
+    measure: Callable[..., list[dict[str, Any]]]
+    takes: Mapping[str, Any] = field(default_factory=dict)
 
 
-BENCHMARKS: dict[str, Callable[[Options], list[dict[str, Any]]]] = {
-    "assignment": lambda options: _parts().assignment(),
-    "step": lambda options: _parts().step(),
-    "loader": lambda options: _parts().loader(options.data, options.split),
-    "nms": lambda options: _parts().nms(),
-    "metrics": lambda options: _parts().coco_metrics(),
-    "comparison": lambda options: _parts().comparison(options.images),
-    "inference": lambda options: _parts().inference(options.model, options.sizes),
-    "trial": lambda options: _trial(options.trials),
+BENCHMARKS = {
+    "assignment": Part(lambda: _parts().assignment()),
+    "step": Part(lambda: _parts().step()),
+    "loader": Part(lambda data, split: _parts().loader(Path(data), split), {"data": "data/demo", "split": "train2017"}),
+    "nms": Part(lambda: _parts().nms()),
+    "metrics": Part(lambda: _parts().coco_metrics()),
+    "comparison": Part(lambda images: _parts().comparison(images), {"images": 5000}),
+    "inference": Part(
+        lambda model, size: _parts().inference(model, size), {"model": "yolov7-tiny", "size": (320, 640)}
+    ),
+    "trial": Part(lambda trials: _trial(trials), {"trials": 24}),
 }
 
 
@@ -49,25 +47,31 @@ class Benchmark(Result):
 def bench(
     name: str,
     *,
-    model: str = "yolov7-tiny",
-    sizes: Sequence[int] = (320, 640),
-    data: str | Path = "data/demo",
-    split: str = "train2017",
-    images: int = 5000,
-    trials: int = 24,
+    model: str | None = None,
+    size: Sequence[int] | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
+    images: int | None = None,
+    trials: int | None = None,
     threads: int = 1,
     watcher: Watcher = SILENT,
 ) -> Benchmark:
     """Measure a part, one of BENCHMARKS, alone and on so many CPU threads.
 
-    model, sizes: of inference, sides of the image in pixels. data, split: of loader, a data set in COCO layout.
-    images: of comparison, how many. trials: of trial, how many. Raises UsageError.
+    model, size: of inference, sides of the image in pixels. data, split: of loader, a data set in COCO layout.
+    images: of comparison, how many. trials: of trial, how many. None is the default in BENCHMARKS. Raises UsageError,
+    also for an option that does nothing with this part.
     """
     if name not in BENCHMARKS:
         raise UsageError(f"There is no benchmark {name}: take one of {', '.join(BENCHMARKS)}.")
-    options = Options(model, tuple(sizes), Path(data), split, images, trials)
+    part = BENCHMARKS[name]
+    options = {"model": model, "size": size, "data": data, "split": split, "images": images, "trials": trials}
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in part.takes:
+            raise UsageError(f"--{option} does nothing with the benchmark {name}: leave it out.")
     watcher.progress(f"Measuring {name}")
-    rows = _parts().alone(lambda: BENCHMARKS[name](options), threads)
+    rows = _parts().alone(lambda: part.measure(**{**part.takes, **given}), threads)
     return Benchmark(name, threads, tuple({"name": name, **row} for row in rows))
 
 

@@ -161,6 +161,8 @@ def settings_for(name: str, epochs: int, space: "Space | None", given: Mapping[s
     for option in known:
         if option not in row.takes:
             raise UsageError(f"--{option} does nothing with --scheduler {name}: leave it out.")
+    if known.get("grace", 0) >= epochs > 1:
+        raise UsageError(f"--grace {known['grace']} does nothing: trials have {epochs} epochs. Take fewer.")
     return replace(Settings(epochs, space=space), **known)
 
 
