@@ -125,6 +125,8 @@ def test_show_saves_a_sheet_of_augmented_images(yolab, tmp_path):
     answer = yolab("data", "show", tmp_path / "tiny.yaml", "--most", "5", "--output", tmp_path / "out" / "sheet.png")
     assert answer.code == 0, answer.err
     assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape == (2 * 480, 4 * 480, 3)
+    odd = yolab("data", "show", tmp_path / "tiny.yaml", "--output", tmp_path / "new" / "sheet.txt")
+    assert (odd.code, "must end in .jpg" in odd.err, (tmp_path / "new").exists()) == (2, True, False)
 
 
 def test_import_says_what_it_wrote_and_refuses_what_it_can_not_read(yolab, tmp_path):

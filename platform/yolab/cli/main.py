@@ -62,6 +62,14 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 
 
+_OF_PATHS = {  # what is wrong with a path that was given, where nobody has said it before
+    FileExistsError: "it is there already, and a folder is needed. Name another",
+    NotADirectoryError: "a part of it is a file, and has to be a folder. Name another",
+    IsADirectoryError: "it is a folder, and a file is needed. Name another",
+    PermissionError: "you may not. Name another, or change who may",
+}
+
+
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
     interrupted (Typer's own answer to Ctrl-C). SIGTERM, as batch schedulers send it, does what Ctrl-C does."""
@@ -71,8 +79,9 @@ def run() -> None:
     except YolabError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        console.print(f"[red]error:[/red] {escape(f'{error.strerror}: {error.filename}')}", soft_wrap=True)
+    except tuple(_OF_PATHS) as error:
+        told = f"Can't use {error.filename}: {_OF_PATHS[type(error)]}."
+        console.print(f"[red]error:[/red] {escape(told)}", highlight=False, soft_wrap=True)
         sys.exit(UsageError.exit_code)
 
 

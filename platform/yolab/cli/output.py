@@ -34,7 +34,7 @@ UriOption = Annotated[
     str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")
 ]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, as often as wanted.")]
-ExperimentFile = Annotated[Path, typer.Argument(help="The experiment file.")]
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment: a file, or a name of `yolab ls`.")]
 
 
 class Terminal(Watcher):

@@ -20,7 +20,7 @@ def train(
 ) -> None:
     """Train one detector.
 
-    Example: yolab train pipelines/experiments/bccd.yaml data.path=data/bccd recipe.epochs=30
+    Example: yolab train bccd data.path=data/bccd recipe.epochs=30
     """
     with terminal() as watcher:
         done = train_job.train(

@@ -17,7 +17,7 @@ from yolab.errors import UsageError, YolabError
 from yolab.experiment import load
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
-from yolab.reports.pictures import boxed, save_sheet
+from yolab.reports.pictures import PICTURES, boxed, save_sheet
 from yolab.tracking import data_version
 
 # The content digest of the demo set, which is the same wherever it is drawn: how a whole one is recognised.
@@ -180,6 +180,9 @@ def show(
 ) -> Sheet:
     """Save a sheet of at most `most` training images of an epoch (from 1), as the model sees them, with their boxes.
     Raises UsageError."""
+    target = Path(output)
+    if target.suffix.lower() not in PICTURES:
+        raise UsageError(f"{target} must end in {' or '.join(PICTURES)}.")
     run = load(experiment, overrides or [])
     dataset = training_set(run.data, with_outlines=True)
     loader, sampler = training_loader(dataset, run.data, run.recipe.epochs, run.recipe.batch, run.seed, 0)
@@ -189,7 +192,6 @@ def show(
     for sample in (loader.dataset[key] for key in keys):
         texts = [dataset.names[label] for label in sample.classes]
         pictures.append(boxed(sample.image, sample.boxes, sample.classes, texts, len(dataset.names)))
-    target = Path(output)
     target.parent.mkdir(parents=True, exist_ok=True)
     save_sheet(pictures, columns=4, target=target)
     return Sheet(target, len(pictures), epoch)

@@ -16,7 +16,7 @@ from yolab.tracking.tags import DIGEST_TAG
 
 
 class RunLine(NamedTuple):
-    """A run in a list: its scores as fractions, `seconds` None while it runs."""
+    """A run in a list, a trial as SWEEP/TRIAL: its scores as fractions, `seconds` None while it runs."""
 
     name: str
     state: str
@@ -74,7 +74,7 @@ def runs(
 def _line(run: Mapping[str, Any]) -> RunLine:
     started, ended, tags = run["start_time"], run["end_time"], run["tags"]
     return RunLine(
-        name=run["name"],
+        name=find_runs.place_of(run),
         state=tags.get(mlflow_runs.STATE_TAG, run["status"].lower()) if ended else TrialState.RUNNING,
         ap=run["metrics"].get("ap"),
         ap50=run["metrics"].get("ap50"),

@@ -28,10 +28,11 @@ def load(path: Path | str) -> tuple[Detector, DetectorSpec]:
     a newer yolab's."""
     path = Path(path)
     try:
+        path.open("rb").close()  # safetensors says less of what can't be opened
         with safe_open(path, framework="pt") as file:
             described = (file.metadata() or {}).get("yolab")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"There are no weights at {path}: give a .safetensors file of yolab's.") from None
     except (SafetensorError, OSError) as error:
         raise UsageError(

@@ -73,9 +73,10 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     """
     from mlflow import MlflowException
 
+    called = find_runs.place_of(run)
     trained_file = Path(run["tags"][tags.WEIGHTS_TAG])
     if not trained_file.exists():
-        raise UsageError(f"The weights of {run['name']} are no longer at {trained_file}: train it again.")
+        raise UsageError(f"The weights of {called} are no longer at {trained_file}: train it again.")
     client = mlflow_runs.client(uri)
     fingerprint = weights.fingerprint(trained_file)
     try:
@@ -84,13 +85,13 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         champion = None
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
         metrics = _metrics_of(champion)
-        _require([gates.verdict_on_ap50(metrics, least_ap50)], run["name"])
-        return Promotion(name, str(champion.version), run["name"], False, (), metrics)
+        _require([gates.verdict_on_ap50(metrics, least_ap50)], called)
+        return Promotion(name, str(champion.version), called, False, (), metrics)
 
     trained, about = weights.load(trained_file)
     evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(run), about.image_size, least_ap50)
     verdicts = tuple(gate.check(evidence) for gate in gates.GATES.values())
-    _require(verdicts, run["name"])
+    _require(verdicts, called)
     folded, metrics = evidence.folded, evidence.after
 
     lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint} | {f"yolab.{k}": f"{v:.6f}" for k, v in metrics.items()}
@@ -101,7 +102,7 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     package.served(model_uri, uri)  # a package that can't be loaded must not become champion
     version = _register(client, name, model_uri, run["run_id"], lineage)
     client.set_registered_model_alias(name, CHAMPION, version)
-    return Promotion(name, version, run["name"], True, verdicts, metrics)
+    return Promotion(name, version, called, True, verdicts, metrics)
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:

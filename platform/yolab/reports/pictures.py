@@ -12,6 +12,7 @@ from yolab.data.loader import decoded
 from yolab.data.samples import Sample
 from yolab.evaluation.detect import ImageDetections
 
+PICTURES = (".jpg", ".jpeg", ".png")  # the endings of what is saved
 _SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay legible
 
 

@@ -37,7 +37,10 @@ class Storage:
         scheme = re.match(r"([A-Za-z][\w+.-]*)://", named)
         if scheme and scheme[1].lower() != "file":
             raise UsageError(f"The storage can't be {named}: {scheme[1]} is not supported. Name a folder.")
-        return cls(Path(os.path.abspath(named[scheme.end() :] if scheme else named)))
+        path = Path(os.path.abspath(named[scheme.end() :] if scheme else named))
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"The storage can't be {named}: it is a file. Name a folder.")
+        return cls(path)
 
     def __truediv__(self, name: str) -> "Storage":
         return Storage(self.path / name)

@@ -14,7 +14,7 @@ from yolab.tracking.tags import DIGEST_TAG, KIND_TAG, PARENTS, RECIPE_TAG, SCHED
 def called(uri: str, name: str) -> list[dict[str, Any]]:
     """Return the runs, sweeps and tables of that name, or id, or sweep and trial (`scaling/trial-003`), the newest
     first, as `mlflow_runs.list_runs` describes them."""
-    return [run for run in list_runs(uri) if name in (run["name"], run["run_id"], place_of(run))]
+    return [run for run in list_runs(uri) if name in _names_of(run)]
 
 
 def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, Any]:
@@ -48,11 +48,18 @@ def named_run(uri: str, name: str) -> dict[str, Any]:
 
 def any_run(uri: str, name: str) -> dict[str, Any]:
     """Return the newest run of that name, whatever its state, as `named_run` does. Raises UsageError."""
-    found = called(uri, name)
-    if not found:
-        where = without_password(uri)
-        raise UsageError(f"The run {name} is not there in {where}. `yolab runs` lists what is there.")
-    return found[0]
+    runs = list_runs(uri)
+    for run in runs:
+        if name in _names_of(run):
+            return run
+    meant = f" Did you mean {nearest(name, map(place_of, runs))}?" if runs else ""
+    raise UsageError(
+        f"The run {name} is not there in {without_password(uri)}.{meant} `yolab runs` lists what is there."
+    )
+
+
+def _names_of(run: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(run["name"]), str(run["run_id"]), place_of(run)
 
 
 def place_of(run: Mapping[str, Any]) -> str:
