@@ -1,4 +1,4 @@
-"""Looking at what a run elsewhere leaves on disk, while it goes on."""
+"""Doing something again and again beside the work."""
 
 import logging
 import threading

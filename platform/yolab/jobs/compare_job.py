@@ -17,7 +17,7 @@ from yolab.jobs.session import Session
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.reports.evaluation_figures import save_differences
 from yolab.tracking import find_runs, mlflow_runs, record
-from yolab.tracking.tags import RECIPE_TAG
+from yolab.tracking.tags import DATA_DIGEST_TAG, RECIPE_TAG
 from yolab.training.loop import EVALUATION
 
 _ELSEWHERE = ("name", "tracking.", "compute.", "schedule.", "data.path")  # what doesn't make runs different
@@ -89,7 +89,7 @@ def _of_weights(
     watcher: Watcher,
 ) -> tuple[Interval, str]:
     """Return the interval between two sets of weights, in AP points, and what it means."""
-    tags = [run["tags"].get("yolab.data_digest") for run in (one, other)]
+    tags = [run["tags"].get(DATA_DIGEST_TAG) for run in (one, other)]
     splits = [[run["params"].get(f"data.{part}") for part in ("val", "classes")] for run in (one, other)]
     if tags[0] != tags[1] or splits[0] != splits[1]:
         raise UsageError(

@@ -113,7 +113,7 @@ def _require(verdicts: Iterable[Verdict], run_name: str) -> None:
 
 def _lineage(run: dict[str, Any]) -> dict[str, str]:
     """Return what the model comes from: run, configuration, data version, code."""
-    wanted = (tags.DIGEST_TAG, "yolab.data_digest", "yolab.data_version", "mlflow.source.git.commit")
+    wanted = (tags.DIGEST_TAG, tags.DATA_DIGEST_TAG, tags.DATA_VERSION_TAG, "mlflow.source.git.commit")
     found = {tag: run["tags"][tag] for tag in wanted if tag in run["tags"]}
     return {"yolab.run_id": run["run_id"], "yolab.run_name": run["name"]} | {
         tag.replace("mlflow.source.git.commit", "yolab.git_commit"): value for tag, value in found.items()

@@ -13,7 +13,7 @@ from yolab.models.spec import DetectorSpec
 from yolab.preflight import CheckedExperiment
 from yolab.tracking import mlflow_runs
 from yolab.tracking.data_version import data_version
-from yolab.tracking.tags import DIGEST_TAG, KIND_TAG, RECIPE_TAG
+from yolab.tracking.tags import DATA_DIGEST_TAG, DATA_VERSION_TAG, DIGEST_TAG, KIND_TAG, RECIPE_TAG
 from yolab.training.schedule import schedule
 
 
@@ -32,8 +32,8 @@ def tags_of(checked: CheckedExperiment, kind: str) -> dict[str, str]:
     version = data_version(Path(checked.experiment.data.path))
     tags = {
         KIND_TAG: kind,
-        "yolab.data_digest": checked.data_digest,
-        "yolab.data_version": version.md5 if version else "not pinned",
+        DATA_DIGEST_TAG: checked.data_digest,
+        DATA_VERSION_TAG: version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
         **mlflow_runs.git_state(Path.cwd()),
     }
