@@ -32,7 +32,7 @@ def match(
     # all images in one computation, (images, objects, candidates); what is padding costs infinitely much
     predictions = candidates.gather([level.detach() for level in levels]).float()
     valid = torch.zeros(padded, dtype=torch.bool, device=predictions.device)
-    valid[slots] = True
+    valid[slots] = valid.new_ones(())  # not True, which would wait for a GPU
     boxes = predictions.new_ones(*padded, 4)
     boxes[slots] = candidates.decode_boxes(predictions, spread)
     root = (predictions[:, 5:].sigmoid() * predictions[:, 4:5].sigmoid()).sqrt_().clamp_(1e-18, 1 - 1e-7)

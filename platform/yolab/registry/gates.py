@@ -11,6 +11,7 @@ from yolab.data.loader import EvaluationBatches
 from yolab.evaluation import metrics
 from yolab.evaluation.detect import detect
 from yolab.models.detector import Detector
+from yolab.models.device import choose_device
 
 MOST_RELATIVE_ERROR = 1e-4
 MOST_AP_CHANGE = 0.001
@@ -60,7 +61,7 @@ class Gate:
 @torch.no_grad()
 def folded_outputs_are_equal(evidence: Evidence) -> Verdict:
     """Compare the raw outputs on real images: their largest difference, relative to the largest output."""
-    trained, folded = evidence.trained, evidence.folded
+    trained, folded = evidence.trained.cpu(), evidence.folded.cpu()  # whose arithmetic is exact
     samples = list(evidence.dataset.samples[:_COMPARED_IMAGES])
     batch = EvaluationBatches(samples, evidence.image_size, _COMPARED_IMAGES, max(trained.strides))
     pixels = batch[0].images.float() / 255
@@ -91,4 +92,4 @@ GATES = {
 
 
 def _score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:
-    return metrics.score(dataset, detect(model, dataset.samples, image_size, _BATCH)).metrics
+    return metrics.score(dataset, detect(model.to(choose_device()), dataset.samples, image_size, _BATCH)).metrics
