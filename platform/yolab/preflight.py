@@ -15,7 +15,7 @@ from yolab.data import loaded_data
 from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import samples_an_epoch
 from yolab.errors import UsageError
-from yolab.experiment import Compute, Experiment, nearest
+from yolab.experiment import Compute, Experiment, did_you_mean
 from yolab.models import weights
 from yolab.models.blueprint import Blueprint, check_size, misplaced_identities
 from yolab.models.detector import Detector, blueprint_of
@@ -153,8 +153,8 @@ def check_model(experiment: Experiment) -> None:
     for pattern in experiment.recipe.freeze:
         if not frozen_nodes(names, [pattern]):
             raise UsageError(
-                f"recipe.freeze: no node of {blueprint.name} is called {pattern!r}. Did you mean "
-                f"{nearest(pattern, names)}? `*` stands for any letters."
+                f"recipe.freeze: no node of {blueprint.name} is called {pattern!r}."
+                f"{did_you_mean(pattern, names)} `*` stands for any letters."
             )
     OPTIMISERS[experiment.recipe.optimiser.name].check(experiment.recipe)
     check_size("data.image_size", experiment.data.image_size, experiment.model.name, _largest_stride(blueprint))

@@ -66,12 +66,12 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
         time.sleep(0.2)
     run(place, "sweep", "stop", "tiny")
     _, errors = search.communicate(timeout=120)
-    assert search.returncode == 0, errors
+    assert search.returncode == 130, errors
     assert "asked to by `yolab sweep stop`" in errors
     assert 2 <= events.ended() < 40
 
     out, _ = run(place, "sweep", "resume", "tiny", "--max-trials", "2", "--json")
-    rows = json.loads(out)
+    rows = json.loads(out)["trials"]
     assert any(row["front"] for row in rows)
     assert all(row["params"] <= 120e3 for row in rows)
     assert all("latency_ms" in row for row in rows if row["state"] == "finished")
@@ -83,7 +83,7 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
     assert {"sweep/pareto_front.png", "sweep/pareto_front.html"} <= there
 
     forked = run(place, "sweep", "fork", "tiny", "--space", "recipe.yaml", "--trials", "1", "--name", "fork", "--json")
-    assert [row["state"] for row in json.loads(forked[0])] == ["finished"]
+    assert [row["state"] for row in json.loads(forked[0])["trials"]] == ["finished"]
     assert len(SweepFolder(Storage(place / "runs" / "fork")).request().known) == sum(
         row["state"] == "finished" for row in rows
     )
@@ -91,7 +91,7 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
 
 def test_pbt_hands_weights_on_and_each_trial_keeps_its_name(place):
     search = ("--space", "recipe.yaml", "--scheduler", "pbt", "--grace", "1", "--trials", "4", "--name", "population")
-    rows = json.loads(run(place, "sweep", "experiment.yaml", "recipe.epochs=8", *search, "--json")[0])
+    rows = json.loads(run(place, "sweep", "experiment.yaml", "recipe.epochs=8", *search, "--json")[0])["trials"]
     assert sorted(row["trial"] for row in rows) == [f"trial-{number:03d}" for number in range(4)]
     assert {(row["state"], row["epoch"]) for row in rows} == {("finished", 8)}
     points: dict[str, list] = {}
@@ -122,7 +122,7 @@ def test_a_crashed_trial_goes_on_from_its_checkpoint_and_one_that_diverges_ends_
     workers[0].kill()
     out, errors = search.communicate(timeout=300)
     assert search.returncode == 0, errors
-    rows = {row["point"]["recipe.optimiser.lr"]: row for row in json.loads(out)}
+    rows = {row["point"]["recipe.optimiser.lr"]: row for row in json.loads(out)["trials"]}
     assert {(rows[lr]["state"], rows[lr]["epoch"]) for lr in (0.01, 0.02)} == {("finished", 25)}
     assert rows[1e30]["state"] == "failed"
     assert "no longer a number" in rows[1e30]["reason"]

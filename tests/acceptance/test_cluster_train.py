@@ -103,7 +103,7 @@ def test_a_sweep_whose_trials_have_several_workers_runs_each_as_a_nested_ray_tra
     described = command(tmp_path, small_set, recipe__epochs=2, recipe__evaluate_every=2, compute__workers=2)
     (tmp_path / "space.yaml").write_text("assigner.top_k: {choice: [10]}\n")
     search = ["sweep", "experiment.yaml", "--space", "space.yaml", "--name", "nested", "--trials", "1", "--json"]
-    (trial,) = result_of(tmp_path, [*described[:3], *search])
+    (trial,) = result_of(tmp_path, [*described[:3], *search])["trials"]
     assert trial["state"] == "finished"
     assert [epoch for epoch, _ in history(tmp_path, "trial-000", "loss")] == [1, 2]
 

@@ -97,7 +97,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
         [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert len(json.loads(resumed.stdout)) == TRIALS
+    assert len(json.loads(resumed.stdout)["trials"]) == TRIALS
     after = Counter(event["trial"] for event in SweepFolder(Storage(folder)).news())
     assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
     assert_whole(folder, uri)
@@ -107,6 +107,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
         [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
+    assert "Nothing is left to do of search" in again.stderr
     assert Counter(event["trial"] for event in SweepFolder(Storage(folder)).news()) == after
     assert_whole(folder, uri)
 

@@ -82,7 +82,9 @@ def swept(place: Path) -> Path:
 def test_sweeps_are_listed_and_their_trials_shown(yolab: Yolab, swept: Path) -> None:
     [listed] = yolab("sweep", "list", "--json").json()
     assert {"name": "scaling", "state": "stopped", "ended": 2, "trials": 4, "ap": 0.4}.items() <= listed.items()
-    rows = yolab("sweep", "status", "scaling", "--json").json()
+    shown = yolab("sweep", "status", "scaling", "--json").json()
+    assert (shown["name"], shown["state"], shown["best"]["trial"]) == ("scaling", "stopped", "trial-001")
+    rows = shown["trials"]
     assert [(row["trial"], row["front"]) for row in rows] == [
         ("trial-001", True),
         ("trial-000", False),
@@ -90,6 +92,12 @@ def test_sweeps_are_listed_and_their_trials_shown(yolab: Yolab, swept: Path) -> 
     ]
     assert rows[-1]["state"] == "stopped"
     assert "trial-001" in yolab("sweep", "status", "scaling").out
+
+
+def test_a_storage_without_sweeps_is_said_to_have_none(yolab: Yolab, place: Path) -> None:
+    answer = yolab("sweep", "list", "--storage", place / "elsewhere")
+    assert answer.code == 0
+    assert f"No sweeps in {place / 'elsewhere'} yet" in answer.err
 
 
 def test_only_a_sweep_that_runs_can_be_stopped_and_only_one_that_is_there_shown(yolab: Yolab, swept: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, load, nearest
+from yolab.experiment import Experiment, build, did_you_mean, load
 
 SHIPPED = sorted((Path(__file__).parents[2] / "pipelines" / "experiments").glob("*.yaml"))
 
@@ -58,8 +58,26 @@ def test_an_unknown_key_in_a_file_is_refused_with_the_files_name() -> None:
     assert "model.scale.dept is unknown (in here.yaml). Did you mean model.scale.depth?" in told
 
 
-def test_nearest_prefers_the_same_last_word() -> None:
-    assert nearest("batch", ["recipe.batch", "recipe.warmup.batches", "data.path"]) == "recipe.batch"
+@pytest.mark.parametrize(
+    ("name", "known", "told"),
+    [
+        ("batch", ["recipe.batch", "recipe.warmup.batches", "data.path"], " Did you mean recipe.batch?"),
+        ("bccd", ["demo", "bccd-scaling-of-monday"], " Did you mean bccd-scaling-of-monday?"),
+        ("dept only", ["depth only (2.0 d)", "width"], " Did you mean 'depth only (2.0 d)'?"),
+        ("s1", ["gpu-smoke", "demo"], " Known: demo, gpu-smoke."),
+        ("s1", [f"run-{letter}" for letter in "abcdefgh"], ""),
+        ("", ["demo"], " Known: demo."),
+        ("s1", [], ""),
+    ],
+)
+def test_what_is_alike_is_told_and_where_nothing_is_what_there_is_if_it_is_little(name, known, told) -> None:
+    assert did_you_mean(name, known) == told
+
+
+def test_overrides_are_texts_or_values_by_path(tmp_path) -> None:
+    (tmp_path / "e.yaml").write_text("name: e\n")
+    by_value = {"recipe.epochs": 7, "recipe.freeze": ["stem"]}
+    assert load(tmp_path / "e.yaml", by_value) == load(tmp_path / "e.yaml", ["recipe.epochs=7", "recipe.freeze=[stem]"])
 
 
 @pytest.mark.parametrize(

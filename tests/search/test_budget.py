@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from yolab.errors import UsageError
-from yolab.search.budget import Budget, watched
+from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
 from yolab.storage import Storage
 
@@ -30,7 +30,7 @@ def test_a_limit_is_told_when_it_is_reached():
         Budget(price=1)
 
 
-def stopped(folder: SweepFolder, budget: Budget, work: Callable[[], None]) -> list[str]:
+def stopped(folder: SweepFolder, budget: Budget, work: Callable[[], None]) -> list[Stop]:
     """Work, then wait to be told to stop, as by Ctrl-C, for five seconds at most; return why."""
     with folder.held(), watched(folder, budget, devices=2) as why, contextlib.suppress(KeyboardInterrupt):
         work()
@@ -46,9 +46,13 @@ def end_trials(folder: SweepFolder, *names: str, seconds: float = 1.0) -> None:
 
 def test_only_what_this_command_spends_counts(folder):
     end_trials(folder, "earlier", seconds=10**6)
-    assert stopped(folder, Budget(trials=2), lambda: end_trials(folder, "a", "b")) == ["--max-trials 2 is reached"]
+    assert stopped(folder, Budget(trials=2), lambda: end_trials(folder, "a", "b")) == [
+        Stop("--max-trials 2 is reached", interrupted=False)
+    ]
     dear = Budget(cost=1, price=1)
-    assert stopped(folder, dear, lambda: end_trials(folder, "c", seconds=3600)) == ["--max-cost 1 is reached"]
+    assert stopped(folder, dear, lambda: end_trials(folder, "c", seconds=3600)) == [
+        Stop("--max-cost 1 is reached", interrupted=False)
+    ]
 
 
 def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(folder):
@@ -59,7 +63,7 @@ def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(folder)
             folder.require_free()
         folder.ask_to_stop()
 
-    assert stopped(folder, Budget(), ask) == ["it was asked to by `yolab sweep stop`"]
+    assert stopped(folder, Budget(), ask) == [Stop("it was asked to by `yolab sweep stop`", interrupted=True)]
     assert not folder.is_running()
     assert folder.place.names() == []
 
@@ -79,12 +83,12 @@ def test_a_budget_holds_whatever_becomes_of_the_display(folder):
         end_trials(folder, "a")
         for _ in range(50):
             time.sleep(0.1)
-    assert why == ["--max-trials 1 is reached"]
+    assert why == [Stop("--max-trials 1 is reached", interrupted=False)]
 
 
 def test_who_is_taken_for_dead_stops(folder):
     def take_over() -> None:
         folder.place.write("alive", b"another-node 1")
 
-    assert stopped(folder, Budget(), take_over) == ["another command has taken it over"]
+    assert stopped(folder, Budget(), take_over) == [Stop("another command has taken it over", interrupted=True)]
     assert folder.is_running()

@@ -23,8 +23,10 @@ def ablate(
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the rows of a table in parallel, and print it beside the published figures. Rows that have been run already,
-    in whatever table, are taken from MLflow; the same command goes on with a table that was interrupted.
+    """Run the rows of a table in parallel, and print it beside the published figures.
+
+    Rows that have been run already, in whatever table, are taken from MLflow; the same command goes on with a table
+    that was interrupted.
 
     Example: yolab ablate table3 --budget smoke
     """

@@ -22,8 +22,10 @@ def compare(
     uri: UriOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what two runs scored, how they were described, and whether the difference is more than noise: of these two
-    sets of weights, by resampling the images; or of their recipes, which takes runs with several seeds.
+    """Show what two runs scored, how they were described, and whether the difference is more than noise.
+
+    The difference is that of these two sets of weights, by resampling the images; or that of their recipes, which takes
+    runs with several seeds.
 
     Example: yolab compare scaling/trial-003 scaling/trial-007 --report difference
     """

@@ -39,8 +39,9 @@ def coco(
     pin: Annotated[bool, typer.Option(help="Pin the folder, as `yolab data version --pin` does.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Get COCO 2017 (20 GB), check it against the published checksums, pack it, and pin it unless a pin of a folder
-    above covers it.
+    """Get COCO 2017 (20 GB), check it against the published checksums, pack it, and pin it.
+
+    It is not pinned if the pin of a folder above covers it.
 
     A download that was interrupted goes on with the same command.
 

@@ -5,8 +5,10 @@ from yolab.jobs import shipped_job
 
 
 def ls(as_json: AsJson = False) -> None:
-    """List the experiments, search spaces, tables, budgets and models that come with yolab, which commands take by name
-    from any folder, and the schedulers, searchers, policies, optimisers, augmentations and gates.
+    """List what comes with yolab.
+
+    Experiments, search spaces, tables, budgets and models, which commands take by name from any folder; and the
+    schedulers, searchers, policies, optimisers, augmentations and gates.
 
     Example: yolab ls --json
     """

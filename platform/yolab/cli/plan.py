@@ -24,8 +24,10 @@ def plan(
     price: Annotated[float | None, typer.Option(min=0, help="Of one GPU, or core, for an hour.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a sweep or a table would take, from a few real steps of its cheapest, middle and dearest model on the
-    cluster. Other trials count by their GFLOPs; what the network between several workers costs is not in it.
+    """Say what a sweep or a table would take, before it starts.
+
+    A few real steps of its cheapest, middle and dearest model are timed on the cluster. Other trials count by their
+    GFLOPs; what the network between several workers costs is not in it.
 
     Example: yolab plan table6 --budget short --seeds 3 --price 2.5
     """

@@ -156,6 +156,8 @@ def list_(storage: StorageOption = None, as_json: AsJson = False) -> None:
     columns = ["name", "state", "ended", "trials", "AP", "searcher", "scheduler", "digest"]
     rows = [list(vars(line).values()) for line in found.sweeps]
     show(found, as_json, lambda: print_table(found.storage, columns, rows))
+    if not found.sweeps:
+        say(f"No sweeps in {found.storage} yet: `yolab sweep run EXPERIMENT` makes one.")
 
 
 @app.command()

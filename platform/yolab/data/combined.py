@@ -12,7 +12,7 @@ from yolab.data import coco
 from yolab.data.coco import Dataset
 from yolab.data.samples import Samples, Truth
 from yolab.errors import UsageError
-from yolab.experiment import Data, nearest
+from yolab.experiment import Data, did_you_mean
 
 
 def training_set(data: Data, with_outlines: bool = False) -> Dataset:
@@ -45,9 +45,7 @@ def with_classes(dataset: Dataset, changes: Sequence[str]) -> Dataset:
         if not equals:
             raise UsageError(f"data.classes can't have {change!r}: write old=new, or old= to drop a class.")
         if name not in new_name:
-            raise UsageError(
-                f"data.classes: {dataset.root} has no class {name!r}. Did you mean {nearest(name, dataset.names)}?"
-            )
+            raise UsageError(f"data.classes: {dataset.root} has no class {name!r}.{did_you_mean(name, dataset.names)}")
         new_name[name] = wanted
     names = tuple(dict.fromkeys(new for new in new_name.values() if new))
     if not names:

@@ -1,8 +1,8 @@
 """The typed description of one run: its schema, its presets, and how it is read."""
 
-from yolab.experiment.load import build, changes_of, load, with_absolute_paths
+from yolab.experiment.load import Overrides, build, changes_of, load, with_absolute_paths
 from yolab.experiment.merging import merge, nest
-from yolab.experiment.messages import nearest
+from yolab.experiment.messages import did_you_mean
 from yolab.experiment.schema import (
     NAME,
     Assigner,
@@ -28,13 +28,14 @@ __all__ = [
     "Loss",
     "Model",
     "Optimiser",
+    "Overrides",
     "Recipe",
     "Scale",
     "build",
     "changes_of",
+    "did_you_mean",
     "load",
     "merge",
-    "nearest",
     "nest",
     "paths",
     "with_absolute_paths",

@@ -16,8 +16,11 @@ from yolab.experiment.messages import in_words, path_of, unknown_path
 from yolab.experiment.presets import expand_presets
 from yolab.experiment.schema import Experiment, flatten, paths
 
+# Changes of an experiment: `key.path=value` texts, or values by dotted path
+Overrides = Iterable[str] | Mapping[str, Any]
 
-def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
+
+def load(path: Path | str, overrides: Overrides = ()) -> Experiment:
     """Read an experiment, a file or one that comes with yolab by its name, follow its `extends`, apply `key.path=value`
     overrides, and validate.
 
@@ -27,8 +30,10 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
     return build(content, changes_of(overrides), source=str(path))
 
 
-def changes_of(overrides: Iterable[str]) -> dict[str, Any]:
+def changes_of(overrides: Overrides) -> dict[str, Any]:
     """Return `key.path=value` texts as values by dotted path. Raises UsageError."""
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
     return dict(_split_override(text) for text in overrides)
 
 

@@ -4,21 +4,34 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_ALIKE = 0.6  # of two names, or of the last parts of two paths: from here on one may be meant by the other
+_FEW = 6  # names that are told whole, where none is alike
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name or dotted path that was most likely meant."""
 
-    def likeness(candidate: str) -> float:
-        whole = difflib.SequenceMatcher(None, name, candidate).ratio()
-        last = difflib.SequenceMatcher(None, name.split(".")[-1], candidate.split(".")[-1]).ratio()
-        return whole + last
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return, to be put behind a sentence, the known name or dotted path that was most likely meant by an unknown one;
+    where none is alike, the names there are, if they are few."""
+    names = sorted(dict.fromkeys(known))
+    found = max(names, key=lambda each: sum(_likeness(name, each)), default="")
+    if found and (max(_likeness(name, found)) >= _ALIKE or (name and name in found)):
+        return f" Did you mean {_quoted(found)}?"
+    return f" Known: {', '.join(map(_quoted, names))}." if 0 < len(names) <= _FEW else ""
 
-    return max(known, key=likeness)
+
+def _quoted(name: str) -> str:
+    return repr(name) if " " in name else name
+
+
+def _likeness(name: str, candidate: str) -> tuple[float, float]:
+    """Return how alike two names, or dotted paths, are as a whole and in their last parts, from 0 to 1."""
+    pairs = ((name, candidate), (name.split(".")[-1], candidate.split(".")[-1]))
+    whole, last = (difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+    return whole, last
 
 
 def unknown_path(path: str, known: list[str], source: str) -> str:
     """Return what is said of a dotted path that no experiment has."""
-    return f"{path} is unknown (in {source}). Did you mean {nearest(path, known)}?"
+    return f"{path} is unknown (in {source}).{did_you_mean(path, known)}"
 
 
 def path_of(problem: Mapping[str, Any]) -> str:
@@ -38,4 +51,4 @@ def in_words(problem: Mapping[str, Any], source: str, known: list[str]) -> str:
     if problem["type"] == "string_pattern_mismatch":
         return f"{where} can't be {problem['input']!r} (in {source}): take letters, digits, dots, dashes, underscores."
     told = problem["msg"].replace("Input should be", "it should be")
-    return f"{where} can't be {problem['input']!r} (in {source}): {told}" + ("" if told.endswith("?") else ".")
+    return f"{where} can't be {problem['input']!r} (in {source}): {told}" + ("" if told.endswith(("?", ".")) else ".")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from yolab.experiment.messages import nearest
+from yolab.experiment.messages import did_you_mean
 
 
 def rows_at(address: str) -> Mapping[str, Any]:
@@ -24,6 +24,7 @@ def check_row(address: str, name: str) -> str:
     """Return a name if the table at an address has a row of it; tell pydantic what there is if not."""
     rows = rows_at(address)
     if name not in rows:
-        told = "Input should be one of {rows}. Did you mean {nearest}?"
-        raise PydanticCustomError("no_row", told, {"rows": ", ".join(rows), "nearest": nearest(name, rows)})
+        meant = did_you_mean(name, rows) if len(rows) > 1 else ""
+        told = "Input should be one of {rows}.{meant}"
+        raise PydanticCustomError("no_row", told, {"rows": ", ".join(rows), "meant": meant})
     return name

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from yolab.errors import UsageError
-from yolab.experiment.messages import nearest
+from yolab.experiment.messages import did_you_mean
 
 ROOT = Path(__file__).parents[1] / "shipped"
 PUBLISHED = "published"  # stands among the tables: what each of them is compared with
@@ -57,7 +57,7 @@ def find(kind: Kind, named: str | Path, beside: Path = Path()) -> Path:
         return path
     if name is not None:
         return path_of(kind, name)
-    meant = f"Did you mean {nearest(Path(named).stem, names(kind))}? `yolab ls` lists what comes with yolab."
+    meant = did_you_mean(Path(named).stem, names(kind)) + " `yolab ls` lists what comes with yolab."
     if Path(named).suffix or len(Path(named).parts) > 1:
-        raise UsageError(f"Can't read {path}: No such file or directory. {meant}")
-    raise UsageError(f"There is no {kind} {named}, and no such file. {meant}")
+        raise UsageError(f"Can't read {path}: No such file or directory.{meant}")
+    raise UsageError(f"There is no {kind} {named}, and no such file.{meant}")

@@ -1,7 +1,7 @@
 """A table of the paper, or one's own, run."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from yolab.cluster.ray_tune import Trials
 from yolab.data.loaded_data import DEPENDS_ON
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_of
-from yolab.experiment import Experiment, changes_of, nearest, with_absolute_paths
+from yolab.experiment import Experiment, Overrides, changes_of, did_you_mean, with_absolute_paths
 from yolab.jobs.checking import check
-from yolab.jobs.result import Result
+from yolab.jobs.result import INTERRUPTED, Result
 from yolab.jobs.session import Session
 from yolab.jobs.trials import require_main_thread, run_trials
 from yolab.jobs.watcher import SILENT, Watcher
@@ -36,7 +36,8 @@ _SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m
 @dataclass(frozen=True)
 class AblateResult(Result):
     """A table as it was run: what its budget `says` on its face, and its lines, beside the published ones; CSV,
-    Markdown and LaTeX are in `folder`. `failed` are the rows, with their seeds, that did not come to their end."""
+    Markdown and LaTeX are in `folder`. `failed` are the rows, with their seeds, that did not come to their end;
+    `interrupted` says whether somebody elsewhere stopped it."""
 
     table: str
     title: str
@@ -46,9 +47,12 @@ class AblateResult(Result):
     lines: tuple[Line, ...]
     folder: str
     failed: tuple[str, ...]
+    interrupted: bool
 
     @property
     def exit_code(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
         return YolabError.exit_code if self.failed else 0
 
     def document(self) -> Any:
@@ -63,7 +67,7 @@ class AblateResult(Result):
 
 def ablate(
     table: str,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     *,
     budget: str = "smoke",
     seeds: int = 1,
@@ -111,19 +115,21 @@ def ablate(
         note = (folder.place.path / f"{asked.name}.md").read_text()
         mlflow_runs.finish_run(uri, parent_id, state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
     if lacking and why:
-        watcher.note(f"Stopped, because {why}. The same command goes on.")
+        watcher.note(f"Stopped, because {why.reason}. The same command goes on.")
     elif lacking:
         watcher.note(f"These rows did not come to their end: {', '.join(lacking)}. `yolab runs` says why.")
     failed = () if why else lacking
+    interrupted = bool(lacking) and why is not None and why.interrupted
     return AblateResult(
-        asked.name, asked.title, limits.name, limits.says, asked.columns, tuple(lines), str(folder.place), failed
-    )
+        asked.name, asked.title, limits.name, limits.says, asked.columns, tuple(lines), str(folder.place), failed,
+        interrupted,
+    )  # fmt: skip
 
 
 def experiments_of(
     table: Table,
     budget: TableBudget,
-    overrides: Iterable[str],
+    overrides: Overrides,
     data: str | Path | None,
     rows: Sequence[str],
     seeds: int,
@@ -198,7 +204,7 @@ def _chosen(table: Table, names: Sequence[str]) -> list[Row]:
     known = [row.name for row in table.rows() if row.overrides is not None]
     for name in names:
         if name not in known:
-            raise UsageError(f"{table.name} has no row {name!r} to run. Did you mean {nearest(name, known)!r}?")
+            raise UsageError(f"{table.name} has no row {name!r} to run.{did_you_mean(name, known)}")
     return [row for row in table.rows() if row.name in (names or known)]
 
 

@@ -1,17 +1,16 @@
 """What every job that trains does first: read the experiment, and check all that can be known beforehand."""
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from yolab import preflight
 from yolab.cluster.capacity import capacity, of_this_machine
-from yolab.experiment import Experiment, build, changes_of, load, with_absolute_paths
+from yolab.experiment import Experiment, Overrides, build, changes_of, load, with_absolute_paths
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity, CheckedExperiment
 
 
-def experiment_from(experiment: str | Path | Experiment, overrides: Iterable[str] = ()) -> Experiment:
+def experiment_from(experiment: str | Path | Experiment, overrides: Overrides = ()) -> Experiment:
     """Return an experiment, read from its file if need be, with `key.path=value` overrides. Raises UsageError."""
     if isinstance(experiment, Experiment):
         return build(experiment.model_dump(), changes_of(overrides), "the experiment")

@@ -1,7 +1,7 @@
 """What a sweep or a table would take, before it starts."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from yolab.cluster.capacity import capacity
 from yolab.cluster.connect import connected
 from yolab.cluster.cost_estimate import CostEstimate, estimate
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, shipped
+from yolab.experiment import Experiment, Overrides, shipped
 from yolab.experiment.shipped import Kind
 from yolab.jobs.ablate_job import experiments_of
 from yolab.jobs.checking import check, experiment_from
@@ -49,7 +49,7 @@ class PlanResult(Result):
 
 def plan(
     what: str,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     *,
     space: str | Path | None = None,
     trials: int | None = None,
@@ -97,7 +97,7 @@ _Found = tuple[list[Experiment], CheckedExperiment, Capacity, float]
 
 def _of_sweep(
     experiment: str,
-    overrides: Iterable[str],
+    overrides: Overrides,
     space: str | Path,
     trials: int,
     scheduler: str,
@@ -123,7 +123,7 @@ def _of_sweep(
 
 def _of_table(
     name: str,
-    overrides: Iterable[str],
+    overrides: Overrides,
     budget: str,
     seeds: int,
     data: str | Path | None,
@@ -135,4 +135,4 @@ def _of_table(
     experiments = list(experiments_of(read(name, tables), limits, overrides, data, (), seeds).values())
     room = capacity()
     checked = check(experiments[0], watcher, room)
-    return experiments, replace(checked, experiment=experiments[0]), room, 1.0
+    return experiments, checked, room, 1.0

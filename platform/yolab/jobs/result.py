@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+INTERRUPTED = 130  # the exit code of a command that was told to stop, as shells have it for Ctrl-C
+
 
 @dataclass(frozen=True)
 class Result:

@@ -9,7 +9,7 @@ from typing import Any
 from yolab.assignment.policies import POLICIES
 from yolab.data.augment import AUGMENTATIONS
 from yolab.errors import UsageError
-from yolab.experiment import nearest, shipped, yaml_file
+from yolab.experiment import did_you_mean, shipped, yaml_file
 from yolab.experiment.shipped import Kind
 from yolab.jobs.result import Result
 from yolab.models import zoo
@@ -120,8 +120,8 @@ def _named(name: str, kind: str | None) -> tuple[Kind, str]:
         return chosen, known
     if name in zoo.BLUEPRINTS:
         raise UsageError(f"{name} is a model, which is no file: name it in an experiment, model.name={name}.")
-    meant = nearest(Path(name).stem, [known for each in kinds for known in shipped.names(each)])
-    raise UsageError(f"Nothing called {name} comes with yolab. Did you mean {meant}? `yolab ls` lists all.")
+    meant = did_you_mean(Path(name).stem, [known for each in kinds for known in shipped.names(each)])
+    raise UsageError(f"Nothing called {name} comes with yolab.{meant} `yolab ls` lists all.")
 
 
 def _extending_by_name(text: str) -> str:

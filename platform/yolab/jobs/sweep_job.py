@@ -1,7 +1,7 @@
 """A search over an experiment: begun, gone on with, or forked."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from yolab.cluster.capacity import capacity
 from yolab.cluster.ray_tune import Trials
 from yolab.errors import UsageError
 from yolab.evaluation.score_names import LATENCY, TRIAL_METRICS
-from yolab.experiment import NAME, Experiment, shipped, yaml_file
+from yolab.experiment import NAME, Experiment, Overrides, shipped, yaml_file
 from yolab.experiment.shipped import Kind
 from yolab.jobs.checking import check, experiment_from
+from yolab.jobs.result import INTERRUPTED
 from yolab.jobs.session import Session
 from yolab.jobs.sweeps_job import SweepStatus, as_markdown, sorted_rows
 from yolab.jobs.trials import require_main_thread, run_trials
@@ -20,12 +21,12 @@ from yolab.jobs.watcher import SILENT, Watcher
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.reports.search_figures import save_pictures
 from yolab.search import preparation, schedulers, searchers
-from yolab.search.budget import Budget
+from yolab.search.budget import Budget, Stop
 from yolab.search.request import SweepRequest
 from yolab.search.search_space import Space
 from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import POINT, Row, TrialState, best_of
+from yolab.search.trial import POINT, TrialState, best_of
 from yolab.storage import claim
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
@@ -38,14 +39,13 @@ DEFAULT_TRIALS = 16
 
 @dataclass(frozen=True)
 class SweepResult(SweepStatus):
-    """A sweep that has ended, or was stopped."""
+    """A sweep that has ended, or was stopped: by its own budget, or `interrupted` by somebody elsewhere."""
 
-    state: TrialState
+    interrupted: bool
 
     @property
-    def best(self) -> Row | None:
-        """What is known of the best trial that ended well, by AP (trial, point, ap, weights, …), None if none did."""
-        return best_of(self.rows)
+    def exit_code(self) -> int:
+        return INTERRUPTED if self.interrupted else 0
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -60,7 +60,7 @@ def sweep(
     experiment: str | Path | Experiment,
     space: str | Path | Mapping[str, Any] | None = None,
     *,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     name: str | None = None,
     trials: int | None = None,
     searcher: str = "random",
@@ -136,12 +136,15 @@ def resume(
         raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
     space = preparation.checked_space(request, str(folder.place))
     searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
+    stop = None
     if searcher.is_left(folder.rows()):
         uri = session.uri_of(checked.experiment)
         with folder.held():
             claim.extend(folder.place, request.work())
-            _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
-    return _result(folder, request)
+            stop = _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
+    else:
+        watcher.note(f"Nothing is left to do of {name}: `--more-trials N` adds some.")
+    return _result(folder, request, stop)
 
 
 @dataclass(frozen=True)
@@ -204,8 +207,8 @@ def _begin(
     claim.claim(place, request.work())
     folder = SweepFolder(place)
     with folder.held():
-        _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
-    return _result(folder, request)
+        stop = _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
+    return _result(folder, request, stop)
 
 
 def _go_on(
@@ -218,8 +221,9 @@ def _go_on(
     uri: str,
     budget: Budget,
     watcher: Watcher,
-) -> None:
-    """Run what is left of a sweep whose folder is held, and record how it ended."""
+) -> Stop | None:
+    """Run what is left of a sweep whose folder is held, and record how it ended; return why it did so before its end,
+    if it did."""
     parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "sweep"))
     of_trials = {tags.SWEEP_TAG: folder.name, tags.SCHEDULER_TAG: request.scheduler}
     settings = schedulers.Settings(checked.experiment.recipe.epochs, request.grace, request.reduction, space)
@@ -228,13 +232,15 @@ def _go_on(
         request.scheduler, settings, with_latency=LATENCY in request.objectives,
     )  # fmt: skip
     how_to_go_on = f"Go on with `yolab sweep resume {folder.name}`; the state is in {folder.place}."
-    why = run_trials(trials, room, budget, request.trials, how_to_go_on, watcher)
-    stopped = why is not None and searcher.is_left(folder.rows())
-    _record_end(trials, request, space, TrialState.STOPPED if stopped else TrialState.FINISHED)
-    if stopped:
-        watcher.note(f"Stopped, because {why}. {how_to_go_on}")
+    stop = run_trials(trials, room, budget, request.trials, how_to_go_on, watcher)
+    if not searcher.is_left(folder.rows()):
+        stop = None
+    _record_end(trials, request, space, TrialState.STOPPED if stop else TrialState.FINISHED)
+    if stop:
+        watcher.note(f"Stopped, because {stop.reason}. {how_to_go_on}")
     elif len(folder.rows()) < (request.trials or 0):
         watcher.note(f"The space had no more than {len(folder.rows())} different points that can be tried.")
+    return stop
 
 
 def _record_end(trials: Trials, request: SweepRequest, space: Space, state: TrialState) -> None:
@@ -249,5 +255,6 @@ def _record_end(trials: Trials, request: SweepRequest, space: Space, state: Tria
     mlflow_runs.finish_run(trials.uri, trials.parent_id, state, metrics, {tags.NOTE_TAG: as_markdown(folder)})
 
 
-def _result(folder: SweepFolder, request: SweepRequest) -> SweepResult:
-    return SweepResult(folder.name, request.objectives, tuple(sorted_rows(folder)), folder.state())
+def _result(folder: SweepFolder, request: SweepRequest, stop: Stop | None) -> SweepResult:
+    interrupted = stop is not None and stop.interrupted
+    return SweepResult(folder.name, folder.state(), request.objectives, tuple(sorted_rows(folder)), interrupted)

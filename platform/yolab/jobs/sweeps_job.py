@@ -7,7 +7,7 @@ from typing import Any
 from yolab.jobs.result import Result
 from yolab.reports import trials_table
 from yolab.search.sweep_folder import SweepFolder, sweeps_in
-from yolab.search.trial import Row, TrialState, front, state_of
+from yolab.search.trial import Row, TrialState, best_of, front, state_of
 from yolab.storage import Storage
 
 _IN_NOTE = 20  # trials in MLflow's description
@@ -41,14 +41,22 @@ class SweepList(Result):
 
 @dataclass(frozen=True)
 class SweepStatus(Result):
-    """What is known of each trial of a sweep, the best first: those of the front where there are several objectives."""
+    """How far a sweep is, and what is known of each trial, the best first: those of the front where there are several
+    objectives."""
 
     name: str
+    state: TrialState
     objectives: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def best(self) -> Row | None:
+        """What is known of the best trial that ended well, by AP (trial, point, ap, weights, …), None if none did."""
+        return best_of(self.rows)
+
     def document(self) -> Any:
-        return list(self.rows)
+        whole = {"name": self.name, "state": self.state, "objectives": self.objectives}
+        return whole | {"best": self.best, "trials": self.rows}
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return columns and lines for people."""
@@ -69,7 +77,7 @@ def list_sweeps(storage: str | Path | None = None) -> SweepList:
 def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
     """Return what is known of a sweep's trials. Raises UsageError with the nearest name."""
     folder = SweepFolder.existing(Storage.at(storage), name)
-    return SweepStatus(name, folder.request().objectives, tuple(sorted_rows(folder)))
+    return SweepStatus(name, folder.state(), folder.request().objectives, tuple(sorted_rows(folder)))
 
 
 def stop_sweep(name: str, storage: str | Path | None = None) -> None:

@@ -1,6 +1,6 @@
 """One run, from an experiment."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from yolab.data.coco import Dataset
 from yolab.evaluation import detections_file
 from yolab.evaluation.metrics import score
 from yolab.evaluation.score_names import METRICS
-from yolab.experiment import Experiment
+from yolab.experiment import Experiment, Overrides
 from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
@@ -49,7 +49,7 @@ class TrainResult(Result):
 
 def train(
     experiment: str | Path | Experiment,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     *,
     resume: bool = False,
     profile_steps: int = 0,

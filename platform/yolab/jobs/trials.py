@@ -9,7 +9,7 @@ from yolab.errors import UsageError, YolabError
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity
 from yolab.reports.trials_table import RunningTrials
-from yolab.search.budget import Budget, watched
+from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs, tags
@@ -25,7 +25,7 @@ def require_main_thread() -> None:
 
 def run_trials(
     trials: Trials, room: Capacity, limits: Budget, total: int | None, how_to_go_on: str, watcher: Watcher
-) -> str | None:
+) -> Stop | None:
     """Run trials and tell of them while they run; return why they were stopped, if the budget did so, or somebody
     elsewhere. What is interrupted, or fails, is recorded as such, and raised. The caller holds the trials' folder."""
     seen = SweepFolder(trials.folder.place)
@@ -39,7 +39,7 @@ def run_trials(
         if not trials.folder.lost:
             mlflow_runs.finish_run(trials.uri, trials.parent_id, state, tags=more)
 
-    why: list[str] = []
+    why: list[Stop] = []
     try:
         devices = trials.checked.experiment.compute.devices
         with connected(), watched(trials.folder, limits, devices, look) as why:

@@ -35,8 +35,9 @@ def load(path: Path | str) -> tuple[Detector, DetectorSpec]:
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"There are no weights at {path}: give a .safetensors file of yolab's.") from None
     except (SafetensorError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no whole safetensors file"
         raise UsageError(
-            f"Can't read the weights {path}: {error}. Give a .safetensors file of yolab's; `yolab weights import` "
+            f"Can't read the weights {path}: {reason}. Give a .safetensors file of yolab's; `yolab weights import` "
             "makes one of a published checkpoint."
         ) from None
     if described is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, merge, nearest, nest, shipped, yaml_file
+from yolab.experiment import Experiment, build, did_you_mean, merge, nest, shipped, yaml_file
 from yolab.experiment.shipped import PUBLISHED, Kind
 
 COLUMNS = {
@@ -92,7 +92,7 @@ def read(name: str, folder: Path | None = None) -> Table:
         ) from None
     for column in columns:
         if column not in COLUMNS:
-            raise UsageError(f"{path} has an unknown column {column}. Did you mean {nearest(column, COLUMNS)}?")
+            raise UsageError(f"{path} has an unknown column {column}.{did_you_mean(column, COLUMNS)}")
     table = Table(path.stem, title, columns, groups)
     names = [row.name for row in table.rows()]
     for group in groups:
@@ -137,12 +137,10 @@ def _path(kind: Kind, name: str, folder: Path | None) -> Path:
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = [file.stem for file in sorted(folder.glob("*.yaml")) if file.stem != PUBLISHED]
-        meant = (
-            f" Did you mean {nearest(name, known)}?"
-            if known
-            else " Say --tables DIR, or leave it out for those that come with yolab."
+        raise UsageError(
+            f"There is no {kind} {name} in {folder}.{did_you_mean(name, known)} Say --tables DIR, or leave it out for "
+            "those that come with yolab."
         )
-        raise UsageError(f"There is no {kind} {name} in {folder}.{meant}")
     return path
 
 

@@ -41,29 +41,38 @@ class Budget:
         return None
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Why a sweep stopped before it was done; `interrupted` if somebody said so, and not its own budget."""
+
+    reason: str
+    interrupted: bool
+
+
 @contextmanager
 def watched(
     folder: SweepFolder, budget: Budget, devices: int, look: Callable[[], None] = lambda: None
-) -> Iterator[list[str]]:
+) -> Iterator[list[Stop]]:
     """Give a list that tells, after the block, why it was stopped, if it was: as by Ctrl-C, when the budget of trials
     of so many devices each is spent, when `ask_to_stop` was called elsewhere, or when another command has the folder.
 
     The caller holds the folder and is in the main thread. `look` is called about once a second.
     """
-    events, started, why = SweepFolder(folder.place), time.monotonic(), list[str]()
+    events, started, why = SweepFolder(folder.place), time.monotonic(), list[Stop]()
     ended_before, hours_before = events.ended(), _hours(events)
     over = False
 
     def stop_if_needed() -> None:
         hours = (time.monotonic() - started) / 3600
         device_hours = (_hours(events) - hours_before) * devices
-        reason = budget.spent(hours, events.ended() - ended_before, device_hours)
+        spent = budget.spent(hours, events.ended() - ended_before, device_hours)
+        stop = Stop(spent, interrupted=False) if spent else None
         if folder.should_stop():
-            reason = "it was asked to by `yolab sweep stop`"
+            stop = Stop("it was asked to by `yolab sweep stop`", interrupted=True)
         if folder.lost:
-            reason = "another command has taken it over"
-        if reason and not why and not over:
-            why.append(reason)
+            stop = Stop("another command has taken it over", interrupted=True)
+        if stop and not why and not over:
+            why.append(stop)
             os.kill(os.getpid(), signal.SIGINT)
 
     with every_second(look), every_second(stop_if_needed):

@@ -10,7 +10,7 @@ from typing import Any
 
 from yolab import preflight
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, nearest, paths, shipped, yaml_file
+from yolab.experiment import Experiment, build, did_you_mean, paths, shipped, yaml_file
 from yolab.models import count
 from yolab.models.spec import DetectorSpec
 
@@ -151,7 +151,7 @@ def _domain(where: str, described: Any, earlier: Mapping[str, Domain], base: Exp
     if where.endswith(".preset"):
         raise UsageError(f"{where} in {source} can't be searched: name the values that differ, each by its path.")
     if where not in known:
-        raise UsageError(f"{where} is unknown (in {source}). Did you mean {nearest(where, known)}?")
+        raise UsageError(f"{where} is unknown (in {source}).{did_you_mean(where, known)}")
     if any(where == shared or where.startswith(f"{shared}.") or shared.startswith(f"{where}.") for shared in _SHARED):
         raise UsageError(f"{where} in {source} can't be searched: all trials share it.")
     kinds = [key for key in described if key != "when"] if isinstance(described, Mapping) else []

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from yolab.errors import UsageError
-from yolab.experiment import nearest
+from yolab.experiment import did_you_mean
 from yolab.polling import every_second
 from yolab.search.request import SweepRequest
 from yolab.search.trial import NAME, Row, TrialState, state_of
@@ -43,8 +43,7 @@ class SweepFolder:
             SweepFolder(storage / name).request()  # says what it is, if it is no sweep, or a newer yolab's
             return cls(storage / name)
         names = [folder.name for folder in sweeps_in(storage)]
-        meant = f" Did you mean {nearest(name, names)}?" if names else ""
-        raise UsageError(f"There is no sweep {name} in {storage}.{meant}")
+        raise UsageError(f"There is no sweep {name} in {storage}.{did_you_mean(name, names)}")
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from yolab.errors import UsageError
-from yolab.experiment import nearest
+from yolab.experiment import did_you_mean
 from yolab.search.schedulers import changes_points
 from yolab.search.trial import TrialState
 from yolab.tracking.mlflow_runs import STATE_TAG, list_runs, without_password
@@ -27,8 +27,8 @@ def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, A
     where = without_password(uri)
     if not parents:
         raise UsageError(f"MLflow at {where} has no sweep: `yolab sweep` makes one.")
-    meant = nearest(name, [run["name"] for run in parents])
-    raise UsageError(f"There is no sweep {name!r}. Did you mean {meant}? `yolab runs` lists all.")
+    meant = did_you_mean(name, [run["name"] for run in parents])
+    raise UsageError(f"There is no sweep {name!r}.{meant} `yolab runs` lists all.")
 
 
 def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def any_run(uri: str, name: str) -> dict[str, Any]:
     for run in runs:
         if name in _names_of(run):
             return run
-    meant = f" Did you mean {nearest(name, map(place_of, runs))}?" if runs else ""
+    meant = did_you_mean(name, map(place_of, runs))
     raise UsageError(
         f"The run {name} is not there in {without_password(uri)}.{meant} `yolab runs` lists what is there."
     )

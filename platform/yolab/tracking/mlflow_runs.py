@@ -19,7 +19,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from sqlalchemy.exc import SQLAlchemyError
 
 from yolab.errors import UsageError, YolabError
-from yolab.experiment import Experiment, nearest
+from yolab.experiment import Experiment, did_you_mean
 from yolab.search.trial import TrialState
 
 KEY_TAG = "yolab.key"
@@ -180,9 +180,7 @@ def list_runs(
         mlflow = client(uri)
         names = {found.experiment_id: found.name for found in _pages(mlflow.search_experiments)}
         if experiment is not None and experiment not in names.values():
-            raise UsageError(
-                f"MLflow has no experiment {experiment!r}. Did you mean {nearest(experiment, names.values())}?"
-            )
+            raise UsageError(f"MLflow has no experiment {experiment!r}.{did_you_mean(experiment, names.values())}")
         ids = [id_ for id_, found in names.items() if experiment in (None, found)]
         try:
             runs = list(_pages(mlflow.search_runs, experiment_ids=ids, filter_string=wanted)) if ids else []
