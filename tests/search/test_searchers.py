@@ -12,7 +12,7 @@ from yolab.search import search_space, searchers
 from yolab.search.request import SweepRequest
 from yolab.search.search_space import Space
 from yolab.search.searchers import SEARCHERS, ListSearcher, SampledSearcher
-from yolab.search.trial import front
+from yolab.search.trial import best_of, front
 
 BASE = build({}, tiny_set.experiment(Path("data")), "test")
 NAMES = ("box", "disc")
@@ -112,8 +112,16 @@ def test_the_front_has_what_nothing_else_beats():
         {"trial": "large", "state": "finished", "ap": 0.5, "gflops": 9.0},
         {"trial": "beaten", "state": "finished", "ap": 0.3, "gflops": 2.0},
         {"trial": "running", "state": "running", "ap": 0.9, "gflops": 0.1},
+        {"trial": "no number", "state": "finished", "ap": float("nan"), "gflops": 0.1},
+        {"trial": "not known", "state": "finished", "gflops": 0.1},
     ]
     assert front(rows, ("ap", "gflops")) == ["small", "large"]
+    assert best_of(rows) == rows[1]
+    states = [
+        trial.state.name
+        for trial in searchers.study_of(SPACE, ("ap", "gflops"), [{**row, "point": {}} for row in rows]).trials
+    ]
+    assert states == ["COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "FAIL", "FAIL"]
 
 
 @pytest.mark.parametrize("objectives", [("ap",), ("ap", "gflops")])

@@ -140,3 +140,20 @@ def test_only_a_claimed_sweep_is_found_and_a_second_claim_refused(folder, tmp_pa
         claim.claim(Storage(tmp_path / "table"), {})
     with pytest.raises(UsageError, match="There is no sweep search"):
         SweepFolder.existing(Storage(tmp_path), "search")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "\xff", '{"key": 1}', '{"key": "k", "work": 3}', '{"key": "k", "work": {"experiment": {}}}',
+     '{"key": "k", "work": {"experiment": 1, "digest": 2, "space": 3, "searcher": 4, "scheduler": 5, "objectives": 6,'
+     ' "trials": "7", "grace": 8, "reduction": 9, "retries": 10}}'],
+)  # fmt: skip
+def test_an_odd_description_of_a_run_is_no_hindrance_to_the_others(tmp_path, content):
+    storage = Storage(tmp_path)
+    request = SweepRequest({}, "digest", {}, "tpe", "none", ("ap",), 4, 5, 3, 1)
+    claim.claim(storage / "sound", request.work())
+    (storage / "odd").write(claim.FILE_NAME, content.encode("latin-1"))
+    assert [folder.name for folder in sweeps_in(storage)] == ["sound"]
+    assert SweepFolder.existing(storage, "sound").request() == request
+    with pytest.raises(UsageError, match="is not the folder of a"):
+        SweepFolder.existing(storage, "odd")

@@ -28,5 +28,5 @@ def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(tmp_path):
         claim.reclaim(place, {"digest": "a", "workers": 2})
     claim.extend(place, {"digest": "a", "workers": 2})
     assert claim.claimed(place) == (key, {"digest": "a", "workers": 2})
-    with pytest.raises(UsageError, match=r"there is no run.json"):
+    with pytest.raises(UsageError, match="it has no sound run"):
         claim.claimed(Storage(tmp_path / "other"))

@@ -40,7 +40,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The sweep.")]
 NewName = Annotated[str | None, typer.Option(help="Default: the experiment's name.")]
-Searcher = Annotated[str, typer.Option(help="random, grid, or tpe, which learns from the trials so far.")]
+Searcher = Annotated[str | None, typer.Option(help="random (default), grid, or tpe, which learns from other trials.")]
 Scheduler = Annotated[str | None, typer.Option(help="asha (default), hyperband, median, pbt or none.")]
 Objectives = Annotated[
     list[str] | None,
@@ -49,7 +49,7 @@ Objectives = Annotated[
 Trials = Annotated[int | None, typer.Option(min=1, help="Points to try; default: 16, or all of a grid.")]
 Grace = Annotated[int | None, typer.Option(min=1, help="Epochs that every trial gets before it may be stopped (5).")]
 Reduction = Annotated[int | None, typer.Option(min=2, help="asha and hyperband let one of so many go on (3).")]
-Retries = Annotated[int, typer.Option(min=0, help="How often a crashed trial begins again where it was.")]
+Retries = Annotated[int | None, typer.Option(min=0, help="How often a crashed trial begins again where it was (1).")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Stop after so many hours.")]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Stop when so many trials have ended.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop when so much is spent, at --price.")]
@@ -64,13 +64,13 @@ def run(
         str | None, typer.Option(help="Paths and what may stand there, a file or a name; default: compound_scaling.")
     ] = None,
     name: NewName = None,
-    searcher: Searcher = "random",
+    searcher: Searcher = None,
     scheduler: Scheduler = None,
     objectives: Objectives = None,
     trials: Trials = None,
     grace: Grace = None,
     reduction: Reduction = None,
-    retries: Retries = 1,
+    retries: Retries = None,
     max_hours: MaxHours = None,
     max_trials: MaxTrials = None,
     max_cost: MaxCost = None,
@@ -86,7 +86,7 @@ def run(
     with terminal() as watcher:
         done = sweep_job.sweep(
             experiment, space, overrides=overrides or [], name=name, trials=trials, searcher=searcher,
-            scheduler=scheduler, objectives=objectives or ["ap"], grace=grace, reduction=reduction, retries=retries,
+            scheduler=scheduler, objectives=objectives, grace=grace, reduction=reduction, retries=retries,
             warm_start=warm_start, budget=sweep_job.Budget(max_hours, max_trials, max_cost, price),
             storage=storage, watcher=watcher,
         )  # fmt: skip
@@ -98,13 +98,13 @@ def fork(
     source: Annotated[str, typer.Argument(metavar="NAME", help="The sweep whose experiment it is, and whose trials.")],
     space: Annotated[str, typer.Option(help="What to search now.")],
     name: Annotated[str | None, typer.Option(help="Default: NAME-fork.")] = None,
-    searcher: Searcher = "random",
+    searcher: Searcher = None,
     scheduler: Scheduler = None,
     objectives: Objectives = None,
     trials: Trials = None,
     grace: Grace = None,
     reduction: Reduction = None,
-    retries: Retries = 1,
+    retries: Retries = None,
     max_hours: MaxHours = None,
     max_trials: MaxTrials = None,
     max_cost: MaxCost = None,
@@ -114,12 +114,14 @@ def fork(
 ) -> None:
     """Search another space around the experiment of a sweep, knowing its trials.
 
+    What is left out is as it was there.
+
     Example: yolab sweep fork bccd-scaling --space recipe --searcher tpe
     """
     with terminal() as watcher:
         done = sweep_job.fork(
             source, space, name=name, trials=trials, searcher=searcher, scheduler=scheduler,
-            objectives=objectives or ["ap"], grace=grace, reduction=reduction, retries=retries,
+            objectives=objectives, grace=grace, reduction=reduction, retries=retries,
             budget=sweep_job.Budget(max_hours, max_trials, max_cost, price), storage=storage, watcher=watcher,
         )  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import logging
 import shutil
 import sys
@@ -272,7 +273,7 @@ def _open_run(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> 
     experiment = search_space.at(trials.checked.experiment, point)
     checked = replace(trials.checked, experiment=experiment)
     note = "\n".join(f"- `{path}`: {value}" for path, value in point.items())
-    own = {**trials.tags, tags.NOTE_TAG: note, **trials.own_tags.get(name, {})}
+    own = {**trials.tags, tags.NOTE_TAG: note, tags.POINT_TAG: json.dumps(point), **trials.own_tags.get(name, {})}
     return experiment, record.open_recorded(checked, trials.uri, name, f"{key}/{name}", own, trials.parent_id)
 
 

@@ -107,7 +107,7 @@ def _of_sweep(
     """Return the experiments of a sweep's trials, and the share of their epochs that they get."""
     described = experiment_from(experiment, overrides)
     row = schedulers.find(scheduler)
-    settings = schedulers.settings_for(scheduler, described.recipe.epochs, None, given)
+    settings = schedulers.settings_for(scheduler, described.recipe, None, given)
     room = capacity()
     checked = check(described, watcher, room)
     base = checked.experiment

@@ -63,12 +63,12 @@ def sweep(
     overrides: Overrides = (),
     name: str | None = None,
     trials: int | None = None,
-    searcher: str = "random",
+    searcher: str | None = None,
     scheduler: str | None = None,
-    objectives: Sequence[str] = ("ap",),
+    objectives: Sequence[str] | None = None,
     grace: int | None = None,
     reduction: int | None = None,
-    retries: int = 1,
+    retries: int | None = None,
     warm_start: str | None = None,
     budget: Budget = Budget(),  # noqa: B008  # frozen
     storage: str | Path | None = None,
@@ -77,12 +77,23 @@ def sweep(
     """Search a space around an experiment: trials in parallel, the bad ones stopped early, all of them in MLflow.
 
     `space` is a file, the name of one that comes with yolab (None: compound_scaling), or its content. `trials` None:
-    16, or all points of a grid; `scheduler` None: asha, or none for a grid or several objectives. `warm_start` names
-    an earlier sweep that the searcher learns from. Raises UsageError for what can't be meant, before anything is
+    16, or all points of a grid; `searcher` None: random; `scheduler` None: asha, or none for a grid or several
+    objectives; `objectives` None: AP; `retries` None: 1. `warm_start` names an earlier sweep that the searcher learns
+    from. Raises UsageError for what can't be meant, before anything is
     created; KeyboardInterrupt when it was interrupted, with its state saved; YolabError if every trial failed.
     """
     described = experiment_from(experiment, overrides)
-    plan = _Plan(name or described.name, tuple(objectives), searcher, scheduler, trials, grace, reduction, retries)
+    searcher = searcher or "random"
+    plan = _Plan(
+        name or described.name,
+        tuple(objectives or ("ap",)),
+        searcher,
+        scheduler,
+        trials,
+        grace,
+        reduction,
+        1 if retries is None else retries,
+    )
     if warm_start and not searchers.find(searcher).learns:
         learning = [kind for kind, row in searchers.SEARCHERS.items() if row.learns]
         raise UsageError(f"--warm-start is for --searcher {' or '.join(learning)}: {searcher} learns from no trials.")
@@ -95,21 +106,33 @@ def fork(
     *,
     name: str | None = None,
     trials: int | None = None,
-    searcher: str = "random",
+    searcher: str | None = None,
     scheduler: str | None = None,
-    objectives: Sequence[str] = ("ap",),
+    objectives: Sequence[str] | None = None,
     grace: int | None = None,
     reduction: int | None = None,
-    retries: int = 1,
+    retries: int | None = None,
     budget: Budget = Budget(),  # noqa: B008  # frozen
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> SweepResult:
-    """Search another space around the experiment of an earlier sweep, knowing its trials; else as `sweep`."""
+    """Search another space around the experiment of an earlier sweep, knowing its trials; what is left out is as it was
+    there. Else as `sweep`."""
     session = Session.at(storage)
-    described = preparation.experiment_of(SweepFolder.existing(session.storage, source).request())
-    name = name or f"{source}-fork"
-    plan = _Plan(name, tuple(objectives), searcher, scheduler, trials, grace, reduction, retries)
+    asked = SweepFolder.existing(session.storage, source).request()
+    described = preparation.experiment_of(asked)
+    same = scheduler in (None, asked.scheduler)
+    taken = schedulers.find(asked.scheduler).takes if same and asked.grace < described.recipe.epochs else ()
+    plan = _Plan(
+        name or f"{source}-fork",
+        tuple(objectives or asked.objectives),
+        searcher or asked.searcher,
+        scheduler or asked.scheduler,
+        trials or asked.trials,
+        grace or (asked.grace if "grace" in taken else None),
+        reduction or (asked.reduction if "reduction" in taken else None),
+        asked.retries if retries is None else retries,
+    )
     return _begin(described, space, plan, source, budget, session, watcher)
 
 
@@ -183,7 +206,7 @@ def _begin(
     has_end = searchers.find(plan.searcher).ends
     scheduler = plan.scheduler or ("asha" if plan.objectives == ("ap",) and not has_end else "none")
     given = {"grace": plan.grace, "reduction": plan.reduction}
-    settings = schedulers.settings_for(scheduler, described.recipe.epochs, None, given)
+    settings = schedulers.settings_for(scheduler, described.recipe, None, given)
     room = capacity()
     checked = check(described, watcher, room)
     request = SweepRequest(
@@ -200,8 +223,8 @@ def _begin(
     )
     parsed = preparation.checked_space(request, "the space" if isinstance(space, Mapping) else str(space))
     if learned_from:
-        earlier = find_runs.trials_of(session.uri_of(checked.experiment), learned_from)
-        request = replace(request, known=preparation.known_from(earlier, parsed))
+        earlier = find_runs.rows_of(session.uri_of(checked.experiment), learned_from)
+        request = replace(request, known=preparation.within(parsed, earlier))
     searcher = preparation.searcher_of(request, parsed, checked.experiment, checked.names)
     uri = session.uri_of(checked.experiment)
     claim.claim(place, request.work())

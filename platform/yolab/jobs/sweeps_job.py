@@ -7,7 +7,7 @@ from typing import Any
 from yolab.jobs.result import Result
 from yolab.reports import trials_table
 from yolab.search.sweep_folder import SweepFolder, sweeps_in
-from yolab.search.trial import Row, TrialState, best_of, front, state_of
+from yolab.search.trial import Row, TrialState, best_of, front, is_scored, state_of
 from yolab.storage import Storage
 
 _IN_NOTE = 20  # trials in MLflow's description
@@ -63,9 +63,15 @@ class SweepStatus(Result):
         return trials_table.whole(self.rows, self.objectives)
 
     def failures(self) -> list[str]:
-        """Return a sentence for each trial that did not end well."""
+        """Return a sentence for each trial that did not end well, and one for each objective that is no number."""
         bad = (row for row in self.rows if "reason" in row and not state_of(row).has_succeeded)
-        return [f"{row['trial']} {row['state']}: {row['reason']}" for row in bad]
+        told = [f"{row['trial']} {row['state']}: {row['reason']}" for row in bad]
+        ended = [row for row in self.rows if state_of(row).has_succeeded]
+        for objective in self.objectives:
+            without = sum(not is_scored(row, [objective]) for row in ended)
+            if without:
+                told.append(f"{objective} of {without} of {len(ended)} trials is no number: nothing is learned.")
+        return told
 
 
 def list_sweeps(storage: str | Path | None = None) -> SweepList:

@@ -1,16 +1,16 @@
 """From what was asked for to what can be run: everything about a search that can be refused is refused here."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from yolab.errors import UsageError
 from yolab.evaluation.score_names import LATENCY
 from yolab.experiment import Experiment, build
-from yolab.experiment.yaml_file import value as yaml_value
 from yolab.search import schedulers, searchers
 from yolab.search.request import SweepRequest
-from yolab.search.search_space import Point, Space, parse, why_not
+from yolab.search.search_space import Space, parse, why_not
 from yolab.search.searchers import Searcher
-from yolab.search.trial import NAME, OBJECTIVES, POINT, Row, TrialState
+from yolab.search.trial import OBJECTIVES, POINT, Row
 
 
 def experiment_of(request: SweepRequest) -> Experiment:
@@ -54,24 +54,13 @@ def searcher_of(request: SweepRequest, space: Space, base: Experiment, names: tu
     return found
 
 
-def known_from(trials: list[dict[str, Any]], space: Space) -> tuple[Row, ...]:
-    """Return the trials of an earlier sweep that ended well, as `mlflow_runs.list_runs` describes them, as rows to
-    learn from. Those that were stopped early count by the AP that they came to."""
+def within(space: Space, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return trials of an earlier sweep with their points cut to a space's paths, to learn from."""
     found = []
-    for run in trials:
-        counts = {name: float(run["params"][name]) for name in ("params", "gflops") if name in run["params"]}
-        known = {**run["metrics"], **counts}
-        if run["status"] == TrialState.FINISHED.mlflow_status and "ap" in known:
-            scores = {name: known[name] for name in OBJECTIVES if name in known}
-            row = {NAME: run["name"], "state": TrialState.FINISHED, POINT: _point_of(run["params"], space)}
-            found.append(row | scores)
+    for row in rows:
+        point: dict[str, Any] = {}
+        for domain in space.domains:
+            if domain.path in row[POINT] and domain.applies(point):
+                point[domain.path] = row[POINT][domain.path]
+        found.append({**row, POINT: point})
     return tuple(found)
-
-
-def _point_of(params: dict[str, str], space: Space) -> Point:
-    """Return the values that a run had at a space's paths, from its parameters, which are text."""
-    point: dict[str, Any] = {}
-    for domain in space.domains:
-        if domain.path in params and domain.applies(point):
-            point[domain.path] = yaml_value(params[domain.path], domain.path)
-    return point

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from yolab.errors import UsageError
 from yolab.search.trial import Row
 
@@ -27,10 +29,12 @@ class SweepRequest:
     @classmethod
     def of(cls, work: dict[str, Any], where: str) -> "SweepRequest":
         """Return the request that a folder, `where`, describes as its work. Raises UsageError if it is none."""
-        names = {field.name for field in fields(cls)}
-        if not names - {"known"} <= set(work) <= names:
-            raise UsageError(f"{where} is not the folder of a sweep, or of one that an earlier yolab made.")
-        return cls(**work | {"objectives": tuple(work["objectives"]), "known": tuple(work.get("known", ()))})
+        try:
+            if set(work) <= {field.name for field in fields(cls)}:
+                return TypeAdapter(cls).validate_python(work)
+        except ValidationError:
+            pass
+        raise UsageError(f"{where} is not the folder of a sweep, or of one that an earlier yolab made.")
 
     def work(self) -> dict[str, Any]:
         """Return all of it as JSON has it."""

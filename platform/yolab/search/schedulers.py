@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yolab.errors import UsageError
 
 if TYPE_CHECKING:
-    from yolab.experiment import Experiment
+    from yolab.experiment import Experiment, Recipe
     from yolab.search.search_space import Space
 
 
@@ -112,10 +112,12 @@ def _halving(settings: Settings) -> float:
     return total / settings.epochs
 
 
-def _not_paused(experiment: "Experiment", space: "Space") -> str | None:
-    if experiment.compute.workers == 1:
-        return None
-    return "pauses trials, which trials of several workers can't: take asha, or compute.workers=1."
+def _not_hyperband(experiment: "Experiment", space: "Space") -> str | None:
+    if experiment.compute.workers > 1:
+        return "pauses trials, which trials of several workers can't: take asha, or compute.workers=1."
+    if experiment.recipe.evaluate_every > 1:
+        return "judges trials from their first epoch on: take recipe.evaluate_every=1, or asha."
+    return None
 
 
 def _not_handed_on(experiment: "Experiment", space: "Space") -> str | None:
@@ -143,8 +145,8 @@ _BOTH = ("grace", "reduction")
 SCHEDULERS = {
     "asha": Scheduler("stops the worst at rungs that grow by --reduction", _asha, share=_halving, takes=_BOTH,
                       remembers=True),
-    "hyperband": Scheduler("as asha, in brackets of several graces; pauses trials", _hyperband, _not_paused, _halving,
-                           takes=("reduction",)),
+    "hyperband": Scheduler("as asha, in brackets of several graces; pauses trials", _hyperband, _not_hyperband,
+                           _halving, takes=("reduction",)),
     "median": Scheduler("stops what is below the median of the others", _median, takes=("grace",)),
     "pbt": Scheduler("hands the weights of good trials to bad ones, with changed points", _population, _not_handed_on,
                      takes=("grace",), changes_points=True),
@@ -153,17 +155,22 @@ SCHEDULERS = {
 }  # fmt: skip
 
 
-def settings_for(name: str, epochs: int, space: "Space | None", given: Mapping[str, int | None]) -> Settings:
-    """Return the settings of a scheduler, those that are `given` (None: left to the default) among them. Raises
-    UsageError for one that it takes no notice of."""
-    row = find(name)
+def settings_for(name: str, recipe: "Recipe", space: "Space | None", given: Mapping[str, int | None]) -> Settings:
+    """Return the settings of a scheduler, those that are `given` (None: left to the default) among them. No trial is
+    judged before its first score. Raises UsageError for a setting that the scheduler takes no notice of."""
+    row, epochs, first_score = find(name), recipe.epochs, min(recipe.evaluate_every, recipe.epochs)
     known: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
     for option in known:
         if option not in row.takes:
             raise UsageError(f"--{option} does nothing with --scheduler {name}: leave it out.")
     if known.get("grace", 0) >= epochs > 1:
         raise UsageError(f"--grace {known['grace']} does nothing: trials have {epochs} epochs. Take fewer.")
-    return replace(Settings(epochs, space=space), **known)
+    if known.get("grace", first_score) < first_score:
+        raise UsageError(
+            f"--grace {known['grace']} would judge trials before their first score, after epoch {first_score}: take "
+            f"{first_score} or more, or lower recipe.evaluate_every."
+        )
+    return replace(Settings(epochs, max(Settings.grace, first_score), space=space), **known)
 
 
 def changes_points(name: str) -> bool:

@@ -21,7 +21,7 @@ from yolab.errors import UsageError
 from yolab.experiment import Experiment
 from yolab.search.request import SweepRequest
 from yolab.search.search_space import Domain, Point, Space, why_not
-from yolab.search.trial import OBJECTIVES, POINT, Row, TrialState, state_of
+from yolab.search.trial import OBJECTIVES, POINT, Row, TrialState, is_scored, state_of
 
 _LEARNED_DRAWS = 20  # for each point; then at random, in case Optuna insists on what was tried or is forbidden
 _RANDOM_DRAWS = 100  # before a space counts as exhausted
@@ -194,7 +194,7 @@ def _tell(study: optuna.Study, space: Space, objectives: Sequence[str], row: Row
     known: dict[str, Any] = {}
     if not state.has_ended:
         told = OptunaState.RUNNING
-    elif not state.has_succeeded or None in scores:
+    elif not is_scored(row, objectives):
         told = OptunaState.FAIL
     elif state is TrialState.STOPPED_EARLY and len(scores) == 1:
         told, known = OptunaState.PRUNED, {"intermediate_values": {row["epoch"]: scores[0]}}

@@ -1,5 +1,6 @@
 """The trials of a sweep: the states that they can be in, and what is known of each."""
 
+import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Literal
@@ -56,9 +57,15 @@ def state_of(row: Row) -> TrialState:
     return TrialState(row["state"])
 
 
+def is_scored(row: Row, objectives: Iterable[str]) -> bool:
+    """Return whether a trial ended well and each of the objectives is a number. The AP of small objects is none where
+    the validation split has no such object."""
+    return state_of(row).has_succeeded and all(math.isfinite(row.get(name, math.nan)) for name in objectives)
+
+
 def best_of(rows: Iterable[Row]) -> Row | None:
     """Return the trial that ended well with the highest AP, None if none did."""
-    ended = (row for row in rows if state_of(row).has_succeeded and "ap" in row)
+    ended = (row for row in rows if is_scored(row, ["ap"]))
     return max(ended, key=lambda row: row["ap"], default=None)
 
 
@@ -68,7 +75,7 @@ def front(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
     scored = {
         row[NAME]: [sign * row[name] for sign, name in zip(signs, objectives)]
         for row in rows
-        if state_of(row).has_succeeded and all(name in row for name in objectives)
+        if is_scored(row, objectives)
     }
     return [
         name

@@ -50,9 +50,9 @@ def claimed(place: Storage) -> tuple[str, dict[str, Any]]:
     """Return the key of a place, and the description of its work. Raises UsageError if it has none."""
     try:
         stored = read_document(place, FILE_NAME, _VERSION)
-    except (OSError, ValueError):
-        raise UsageError(f"{place} is not the folder of a run or sweep: there is no {FILE_NAME} in it.") from None
-    return str(stored["key"]), dict(stored["work"])
+        return str(stored["key"]), dict(stored["work"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{place} is not the folder of a run or sweep: it has no sound {FILE_NAME}.") from None
 
 
 def reclaim(place: Storage, work: Mapping[str, Any]) -> str:

@@ -1,14 +1,24 @@
 """Finding runs, sweeps and tables in MLflow by what people call them."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from yolab.errors import UsageError
 from yolab.experiment import did_you_mean
 from yolab.search.schedulers import changes_points
-from yolab.search.trial import TrialState
+from yolab.search.trial import NAME, OBJECTIVES, POINT, Row, TrialState
 from yolab.tracking.mlflow_runs import STATE_TAG, list_runs, without_password
-from yolab.tracking.tags import DIGEST_TAG, KIND_TAG, PARENTS, RECIPE_TAG, SCHEDULER_TAG, SWEEP_TAG, WEIGHTS_TAG
+from yolab.tracking.tags import (
+    DIGEST_TAG,
+    KIND_TAG,
+    PARENTS,
+    POINT_TAG,
+    RECIPE_TAG,
+    SCHEDULER_TAG,
+    SWEEP_TAG,
+    WEIGHTS_TAG,
+)
 
 
 def called(uri: str, name: str) -> list[dict[str, Any]]:
@@ -34,6 +44,24 @@ def sweep_run(uri: str, name: str, experiment: str | None = None) -> dict[str, A
 def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
     """Return the trials of the newest sweep of that name, the newest first. Raises UsageError with the nearest name."""
     return list_runs(uri, parent=sweep_run(uri, sweep)["run_id"])
+
+
+def rows_of(uri: str, sweep: str) -> list[Row]:
+    """Return the trials of the newest sweep of that name that ended well, as rows of a sweep's folder have them: those
+    that were stopped early with the AP that they came to. Raises UsageError with the nearest name, or if an earlier
+    yolab made the sweep, which did not keep the points as they are."""
+    found = []
+    for run in trials_of(uri, sweep):
+        counts = {name: float(run["params"][name]) for name in ("params", "gflops") if name in run["params"]}
+        known = {**run["metrics"], **counts}
+        if run["status"] != TrialState.FINISHED.mlflow_status or "ap" not in known:
+            continue
+        if POINT_TAG not in run["tags"]:
+            raise UsageError(f"Nothing can be learned from {sweep}: an earlier yolab made it, which kept no points.")
+        scores = {name: known[name] for name in OBJECTIVES if name in known}
+        point = json.loads(run["tags"][POINT_TAG])
+        found.append({NAME: run["name"], "state": TrialState.FINISHED, POINT: point} | scores)
+    return found
 
 
 def named_run(uri: str, name: str) -> dict[str, Any]:

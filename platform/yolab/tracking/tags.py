@@ -6,6 +6,7 @@ PARENTS = ("sweep", "table")
 RECIPE_TAG = "yolab.recipe"  # the digest without the seed: equal for runs of one recipe
 DATA_DIGEST_TAG, DATA_VERSION_TAG = "yolab.data_digest", "yolab.data_version"  # of its content; of its pin in DVC
 SWEEP_TAG = "yolab.sweep"  # of a trial: what it belongs to
+POINT_TAG = "yolab.point"  # of a trial: its values by dotted path, JSON
 SCHEDULER_TAG = "yolab.scheduler"
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows as the description, Markdown
 TABLE_TAG, ROW_TAG = "yolab.table", "yolab.row"
