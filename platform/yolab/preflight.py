@@ -13,7 +13,7 @@ import torch
 from yolab.assignment import policies
 from yolab.data import loaded_data
 from yolab.data.loaded_data import LoadedData
-from yolab.data.loader import samples_an_epoch
+from yolab.data.loader import batches_an_epoch, samples_an_epoch
 from yolab.errors import UsageError
 from yolab.experiment import Compute, Experiment, did_you_mean
 from yolab.models import weights
@@ -27,18 +27,23 @@ from yolab.training.optimiser import OPTIMISERS
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a cluster can give: CPU cores and GPUs over all of its nodes."""
+    """What each node of a cluster can give, `where` that is: CPU cores and GPUs."""
 
-    cpus: int
-    gpus: int
+    nodes: tuple[tuple[int, int], ...]
     where: str = "this machine"
 
+    def __str__(self) -> str:
+        cpus, gpus = (sum(each) for each in zip(*self.nodes))
+        return f"{cpus} CPUs, {gpus} GPUs" + (f" on {len(self.nodes)} nodes" if len(self.nodes) > 1 else "")
+
+    def workers(self, compute: Compute) -> int:
+        """Return how many workers have room at the same time: each has to be on one node."""
+        per_cpu, per_gpu = compute.cpus_per_worker, compute.gpus_per_worker
+        return sum(min(cpus // per_cpu, gpus // per_gpu if per_gpu else cpus) for cpus, gpus in self.nodes)
+
     def at_once(self, compute: Compute) -> int:
-        """Return how many runs with these resources have room at the same time."""
-        by_cpus = self.cpus // (compute.workers * compute.cpus_per_worker)
-        if not compute.gpus_per_worker:
-            return by_cpus
-        return min(by_cpus, self.gpus // (compute.workers * compute.gpus_per_worker))
+        """Return how many runs have room at the same time."""
+        return self.workers(compute) // compute.workers
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,11 @@ def _check_images(experiment: Experiment, data: LoadedData) -> None:
             raise UsageError(
                 f"{dataset.split} in {dataset.root} has no object at all: there is nothing to learn or to score."
             )
-    if images < experiment.compute.workers:
+    smallest = images // batches_an_epoch(images, experiment.recipe.batch)
+    if smallest < experiment.compute.workers:
         raise UsageError(
-            f"{split} has {images} images for {experiment.compute.workers} workers: lower compute.workers."
+            f"{split} has {images} images, which makes batches of {smallest}: too few for {experiment.compute.workers} "
+            "workers. Lower compute.workers."
         )
 
 
@@ -176,13 +183,9 @@ def _check_batch(experiment: Experiment) -> None:
 
 def _check_room(experiment: Experiment, capacity: Capacity) -> None:
     compute = experiment.compute
-    for kind, each, there in (
-        ("cpus", compute.cpus_per_worker, capacity.cpus),
-        ("gpus", compute.gpus_per_worker, capacity.gpus),
-    ):
-        if compute.workers * each > there:
-            raise UsageError(
-                f"compute.workers={compute.workers} with compute.{kind}_per_worker={each} needs "
-                f"{compute.workers * each} {kind}, but {capacity.where} has {there}: lower one of them, or connect "
-                "a larger cluster (RAY_ADDRESS)."
-            )
+    if not capacity.at_once(compute):
+        raise UsageError(
+            f"compute.workers={compute.workers} with compute.cpus_per_worker={compute.cpus_per_worker} and "
+            f"compute.gpus_per_worker={compute.gpus_per_worker}: {capacity.where} has {capacity}, room for "
+            f"{capacity.workers(compute)} such workers. Lower one of them, or connect a larger cluster (RAY_ADDRESS)."
+        )

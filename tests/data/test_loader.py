@@ -23,7 +23,7 @@ from yolab.data.loader import (
     training_loader,
 )
 from yolab.data.samples import Sample, Samples, Truth
-from yolab.experiment import Augment, build
+from yolab.experiment import Augment, Compute, build
 
 TINY = build({"name": "x", "recipe": {"preset": "tiny"}, "data": {"image_size": 64}}, {}, "test").data
 PLAIN = Augment(preset="none", **dict.fromkeys(set(Augment.model_fields) - {"preset", "extra"}, 0.0))
@@ -91,7 +91,7 @@ def test_samples_are_the_same_for_any_number_of_loader_processes(dataset):
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)  # starts OpenCV's threads, which a fork loses
 
     def batches(processes):
-        loader, _ = training_loader(dataset, TINY, 1, 5, 7, processes)
+        loader, _ = training_loader(dataset, TINY, 1, 5, 7, Compute(loader_processes=processes))
         return list(loader)
 
     for (images, targets), (other_images, other_targets) in zip(batches(0), batches(2)):

@@ -15,7 +15,7 @@ from yolab.data.loader import training_loader
 from yolab.data.pack import pack, write_shards
 from yolab.data.verify import verify
 from yolab.errors import UsageError
-from yolab.experiment import build
+from yolab.experiment import Compute, build
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_packed_data_set_has_the_same_content_and_no_image_files(tiny, packed)
 def test_what_is_learned_from_is_the_same_to_the_bit(tiny, packed):
     def batches(root: Path) -> list[torch.Tensor]:
         data = build({"name": "x", "data": {"path": str(root), "image_size": 64}}, {}, "test").data
-        loader, _ = training_loader(coco.load(root, "train"), data, 3, 2, 0, processes=1)
+        loader, _ = training_loader(coco.load(root, "train"), data, 3, 2, 0, Compute(loader_processes=1))
         return [tensor for images, targets in loader for tensor in (images, targets.boxes)]
 
     for ours, theirs in zip(batches(packed), batches(tiny.root), strict=True):

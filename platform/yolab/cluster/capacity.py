@@ -9,7 +9,7 @@ from yolab.preflight import Capacity
 
 def of_this_machine() -> Capacity:
     """Return what this machine has, for a run in this process."""
-    return Capacity(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count())
+    return Capacity(((os.cpu_count() or 1, torch.cuda.device_count()),))
 
 
 def capacity() -> Capacity:

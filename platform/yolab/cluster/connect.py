@@ -54,6 +54,6 @@ def _answer_sigterm_as(handler: Any) -> None:
 def capacity_of_cluster() -> Capacity:
     """Return what the cluster that RAY_ADDRESS names has."""
     with connected():
-        resources = ray.cluster_resources()
-    where = f"the cluster at {os.environ.get('RAY_ADDRESS')}"
-    return Capacity(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), where)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    counts = tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in nodes)
+    return Capacity(counts, f"the cluster at {os.environ.get('RAY_ADDRESS')}")

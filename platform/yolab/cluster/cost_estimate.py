@@ -39,6 +39,7 @@ def estimate(
     experiments: Sequence[Experiment], share: float, checked: CheckedExperiment, capacity: Capacity
 ) -> CostEstimate:
     """Return what these trials take, if each runs for `share` of its epochs on average; the caller is connected to Ray.
+    Where not even one has room, the steps are taken on what there is, and trials count one at a time.
 
     Steps of other points than those measured are taken to grow as their GFLOPs.
     """
@@ -46,7 +47,9 @@ def estimate(
     order = np.argsort(gflops, kind="stable")
     chosen = sorted({int(order[place]) for place in np.linspace(0, len(order) - 1, MEASURED).round().astype(int)})
     compute = checked.experiment.compute
-    remote = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_calls=1)(time_steps)
+    fits = capacity.workers(compute) > 0
+    taken = {"num_cpus": compute.cpus_per_worker, "num_gpus": compute.gpus_per_worker} if fits else {"num_cpus": 1}
+    remote = ray.remote(**taken, max_calls=1)(time_steps)
     data = ray.put(checked.data)
     measured: list[StepTiming] = [
         ray.get(remote.remote(experiments[place], data)) for place in chosen
@@ -63,7 +66,7 @@ def estimate(
         evaluated = max(1.0, own / experiment.recipe.evaluate_every) * checked.val_images * image / compute.workers
         seconds += own * batches * step + evaluated + _OVERHEAD_SECONDS[compute.workers > 1]
         epochs += own
-    at_once = capacity.at_once(compute)
+    at_once = max(1, capacity.at_once(compute))
     return CostEstimate(
         len(experiments),
         epochs,

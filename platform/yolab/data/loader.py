@@ -21,10 +21,8 @@ from yolab.data.drawing import LabelledImage, Labels, pad_to
 from yolab.data.images import decode
 from yolab.data.samples import Sample
 from yolab.errors import YolabError
-from yolab.experiment import Augment, Data
+from yolab.experiment import Augment, Compute, Data
 from yolab.memory import keep_freed_memory
-
-_CACHE_BYTES = 1 << 30  # decoded images kept by a process
 
 
 def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
@@ -120,7 +118,7 @@ class TrainingImages(TorchDataset):
         augment: Augment,
         seed: int,
         mosaic_until: float = math.inf,
-        keep_bytes: int = _CACHE_BYTES,
+        keep_bytes: int = 1 << 30,
     ) -> None:
         self.source = _Source(dataset, size, keep_bytes)
         self.size, self.augment, self.seed = size, augment, seed
@@ -175,16 +173,19 @@ def training_loader(
     epochs: int,
     batch: int,
     seed: int,
-    processes: int,
+    compute: Compute,
     rank: int = 0,
     workers: int = 1,
 ) -> tuple[DataLoader, EpochBatches]:
-    """Return the loader of (images, Targets) and its sampler, whose `epoch` the caller sets before each epoch."""
+    """Return the loader of (images, Targets), of the worker `rank` of so many, and its sampler, whose `epoch` the
+    caller sets before each epoch."""
+    processes, keep_bytes = compute.loader_processes, round(compute.image_cache_gib * 2**30)
     _prepare_fork(processes)
     repeats = repeat_factors(dataset, data.repeat_threshold)
     sampler = EpochBatches(repeats, batch, seed, rank, workers)
+    mosaic_until = epochs * (1 - data.augment.close_mosaic)
     loader: DataLoader = DataLoader(
-        TrainingImages(dataset, data.image_size, data.augment, seed, epochs * (1 - data.augment.close_mosaic)),
+        TrainingImages(dataset, data.image_size, data.augment, seed, mosaic_until, keep_bytes),
         batch_sampler=sampler,
         num_workers=processes,
         worker_init_fn=_begin_process,

@@ -183,6 +183,7 @@ class Compute(Section):
     gpus_per_worker: int = Field(0, ge=0)
     cpus_per_worker: int = Field(1, ge=1)
     loader_processes: int = Field(0, ge=0)
+    image_cache_gib: float = Field(1.0, ge=0, description="of decoded images, kept by each process that loads them")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
 
     @property

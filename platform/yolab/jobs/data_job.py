@@ -185,7 +185,7 @@ def show(
         raise UsageError(f"{target} must end in {' or '.join(PICTURES)}.")
     run = load(experiment, overrides or [])
     dataset = training_set(run.data, with_outlines=True)
-    loader, sampler = training_loader(dataset, run.data, run.recipe.epochs, run.recipe.batch, run.seed, 0)
+    loader, sampler = training_loader(dataset, run.data, run.recipe.epochs, run.recipe.batch, run.seed, run.compute)
     sampler.epoch = epoch
     keys = [key for batch in sampler for key in batch][:most]
     pictures = []

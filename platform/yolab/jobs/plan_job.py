@@ -16,7 +16,7 @@ from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import Result
 from yolab.jobs.sweep_job import DEFAULT_SPACE, DEFAULT_TRIALS
 from yolab.jobs.watcher import SILENT, Watcher
-from yolab.preflight import Capacity, CheckedExperiment
+from yolab.preflight import CheckedExperiment
 from yolab.search import schedulers, search_space
 from yolab.search.ablation_table import read, read_budget
 from yolab.search.searchers import SampledSearcher
@@ -79,7 +79,14 @@ def plan(
     else:
         _refuse(of_sweep, f"{what}, a table")
         found = _of_table(what, overrides, budget or "smoke", seeds or 1, data, tables, watcher)
-    experiments, checked, room, share = found
+    experiments, checked, share = found
+    room, compute = capacity(), checked.experiment.compute
+    if not room.at_once(compute):
+        watcher.note(
+            f"{compute.workers} workers with {compute.cpus_per_worker} CPUs and {compute.gpus_per_worker} GPUs each "
+            f"are more than {room.where} has ({room}): the steps are timed on what there is, and the hours are "
+            "those of one run at a time."
+        )
     with connected():
         watcher.progress("Taking some steps")
         result = estimate(experiments, share, checked, room)
@@ -92,7 +99,7 @@ def _refuse(options: Mapping[str, object], what: str) -> None:
             raise UsageError(f"--{option} does nothing for {what}: leave it out.")
 
 
-_Found = tuple[list[Experiment], CheckedExperiment, Capacity, float]
+_Found = tuple[list[Experiment], CheckedExperiment, float]
 
 
 def _of_sweep(
@@ -108,8 +115,7 @@ def _of_sweep(
     described = experiment_from(experiment, overrides)
     row = schedulers.find(scheduler)
     settings = schedulers.settings_for(scheduler, described.recipe, None, given)
-    room = capacity()
-    checked = check(described, watcher, room)
+    checked = check(described, watcher)
     base = checked.experiment
     parsed = search_space.read(Path(space), base)
     searcher = SampledSearcher(parsed, base, checked.names, None, ("ap",), trials)
@@ -118,7 +124,7 @@ def _of_sweep(
         points[found[0]] = found[1]
     if not points:
         raise UsageError("No point of the space can be tried: `yolab sweep` says why.")
-    return [search_space.at(base, point) for point in points.values()], checked, room, row.share(settings)
+    return [search_space.at(base, point) for point in points.values()], checked, row.share(settings)
 
 
 def _of_table(
@@ -133,6 +139,4 @@ def _of_table(
     """Return the experiments of a table's rows."""
     limits = read_budget(budget, tables)
     experiments = list(experiments_of(read(name, tables), limits, overrides, data, (), seeds).values())
-    room = capacity()
-    checked = check(experiments[0], watcher, room)
-    return experiments, checked, room, 1.0
+    return experiments, check(experiments[0], watcher), 1.0

@@ -75,7 +75,7 @@ def train(
         recipe.epochs,
         recipe.batch,
         experiment.seed,
-        experiment.compute.loader_processes,
+        experiment.compute,
         workers.rank,
         workers.size,
     )

@@ -1,12 +1,15 @@
 """A few steps of a run, for real, to say what the whole of it would take."""
 
 import contextlib
+import itertools
 import resource
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from yolab.data.loaded_data import LoadedData
@@ -19,12 +22,14 @@ from yolab.training.reporter import NoCheckpoints, Reporter
 
 _WARM_UP, _STEPS = 2, 4
 _IMAGES = 16  # evaluated
+_CHANNELS = 3  # bytes of a decoded pixel
 
 
 @dataclass(frozen=True)
 class StepTiming:
     """Of one worker: seconds of a step with the loading of its batch, seconds to evaluate an image, and the most bytes
-    of memory that it took, of the GPU's if it has one."""
+    of memory that it takes: of the GPU's if it has one, else with its loading processes and the
+    images that these keep."""
 
     step_seconds: float
     image_seconds: float
@@ -38,20 +43,25 @@ class _EnoughError(Exception):
 def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
     """Take a few steps of one worker of a run, and evaluate a few images, in this process; leave nothing."""
     times: list[float] = []
+    beside = 0
 
     def count(epoch: int, done: int, total: int) -> None:
+        nonlocal beside
         times.append(time.perf_counter())
         if len(times) > _WARM_UP + _STEPS:
+            loading = psutil.Process().children(recursive=True)
+            beside = sum(process.memory_info().rss for process in loading)
             raise _EnoughError
 
     compute = experiment.compute
     alone = compute.model_copy(update={"workers": 1})
-    recipe = experiment.recipe.model_copy(update={"batch": max(1, experiment.recipe.batch // compute.workers)})
+    long_enough = {"epochs": max(experiment.recipe.epochs, _WARM_UP + _STEPS + 1), "evaluate_every": 10**6}
+    batch = max(1, experiment.recipe.batch // compute.workers)
+    recipe = experiment.recipe.model_copy(update={"batch": batch, **long_enough})
     experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
     with contextlib.suppress(_EnoughError), tempfile.TemporaryDirectory() as scratch:
         train(experiment, data, Reporter(Path(scratch), NoCheckpoints()), progress=count)
-    taken = times[_WARM_UP:] if len(times) > _WARM_UP + 1 else times
-    step_seconds = (taken[-1] - taken[0]) / max(1, len(taken) - 1)
+    step_seconds = statistics.median(end - start for start, end in itertools.pairwise(times[_WARM_UP:]))
 
     device = choose_device()
     model = DetectorSpec.of(experiment, data.val.names).build().to(device)
@@ -61,4 +71,6 @@ def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
     image_seconds = (time.perf_counter() - started) / len(samples)
     if device.type == "cuda":
         return StepTiming(step_seconds, image_seconds, torch.cuda.max_memory_allocated(device))
-    return StepTiming(step_seconds, image_seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    own = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    keeping = min(compute.image_cache_gib * 2**30, _CHANNELS * data.train.samples.sizes.prod(1).sum())
+    return StepTiming(step_seconds, image_seconds, round(own + beside + keeping * max(1, compute.loader_processes)))
