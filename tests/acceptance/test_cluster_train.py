@@ -56,6 +56,16 @@ def test_two_workers_have_the_first_loss_of_one_and_leave_one_run_with_each_epoc
     assert set(one) == set(two)
 
 
+def test_what_can_not_go_well_another_time_is_said_once(small_set, tmp_path):
+    arguments = command(tmp_path, small_set, recipe__optimiser__lr=1e30, compute__workers=2)
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("The loss is no longer a number") == 1
+    assert "Traceback" not in done.stderr
+    (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
+    assert (run["status"], "no longer a number" in run["tags"]["yolab.error"]) == ("FAILED", True)
+
+
 def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(small_set, tmp_path):
     epochs = 30
     arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)

@@ -1,5 +1,7 @@
 """What Tune is told, and what a trial makes of errors."""
 
+import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,22 +84,31 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path, mo
     monkeypatch.setattr(finish, lambda uri, run_id, state, *_, **__: ended.append(state))
     recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
 
-    def trial(name: str, **last: object) -> SimpleNamespace:
-        folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3})
+    def trial(name: str, scores: Sequence[float] = (), **last: object) -> SimpleNamespace:
+        folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3, "patience": 1})
         result = {"time_total_s": 1.0, **last}
-        checkpoint = SimpleNamespace(path=str(tmp_path))
+        checkpoint = SimpleNamespace(path=str(tmp_path / name))
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "scores.json").write_text(json.dumps(scores))
         return SimpleNamespace(config={"trial": name, "point": {}}, last_result=result, checkpoint=checkpoint)
 
     recorder.on_trial_result(1, [], trial("whole", epoch=3), {"epoch": 1, "ap": 0.1})
     recorder.on_trial_complete(1, [], trial("whole", epoch=3, ap=0.3))
-    recorder.on_trial_complete(1, [], trial("early", epoch=2, ap=0.2))
+    recorder.on_trial_complete(1, [], trial("early", [0.1, 0.2], epoch=2, ap=0.2))
+    recorder.on_trial_complete(1, [], trial("no better", [0.2, 0.1], epoch=2, ap=0.1))
     recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
     failing = trial("broken")
     failing.get_error = lambda: RuntimeError("traceback\nlast line")
     recorder.on_trial_error(1, [], failing)
     rows = SweepFolder(folder.place).rows()
     states = {name: row["state"] for name, row in rows.items()}
-    assert states == {"whole": "finished", "early": "stopped early", "large": "infeasible", "broken": "failed"}
+    assert states == {
+        "whole": "finished",
+        "early": "stopped early",
+        "no better": "finished",
+        "large": "infeasible",
+        "broken": "failed",
+    }
     assert ended == list(states.values())
-    assert rows["whole"]["weights"] == str(tmp_path / "weights.safetensors")
+    assert rows["whole"]["weights"] == str(tmp_path / "whole" / "weights.safetensors")
     assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")

@@ -1,6 +1,7 @@
 """One run over several workers by Ray Train, where a worker that dies is replaced and the run goes on from its last
 checkpoint."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray import train as ray_train
 from ray.train.torch import TorchTrainer
 
 from yolab.cluster.connect import connected
 from yolab.data.loaded_data import LoadedData
+from yolab.errors import UsageError, YolabError
 from yolab.evaluation.score_names import TRIAL_METRICS
 from yolab.experiment import Experiment
 from yolab.polling import every_second
@@ -30,6 +33,13 @@ NO_SCORES = dict.fromkeys(TRIAL_METRICS, 0.0)
 
 _RAY = "ray"
 
+_END = "end.json"  # why a run can't go on
+_ENDS: dict[str, type[Exception]] = {
+    "usage": UsageError,
+    "failed": YolabError,
+    "memory": MemoryError,
+    "gpu memory": torch.OutOfMemoryError,
+}  # the first that fits
 _MOST_FAILURES = 3
 _KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
 
@@ -94,7 +104,8 @@ def fit(
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
     KeyboardInterrupt for Ctrl-C.
     """
-    compute = experiment.compute
+    compute, end = experiment.compute, folder.resolve() / _END
+    end.unlink(missing_ok=True)
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     trainer = TorchTrainer(
         work,
@@ -123,6 +134,9 @@ def fit(
         result = trainer.fit()
     except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
         raise KeyboardInterrupt from None
+    if end.exists():
+        told = json.loads(end.read_text())
+        raise _ENDS[told["kind"]](told["what"])
     if result.error is not None:
         raise result.error
     assert result.checkpoint is not None
@@ -130,7 +144,23 @@ def fit(
 
 
 def work(config: dict[str, Any]) -> None:
-    """Be one worker of a run: what Ray Train executes in each of its processes."""
+    """Be one worker of a run: what Ray Train executes in each of its processes.
+
+    What can't go well another time is written down before it is raised. Ray Train begins again, whatever it was: the
+    workers find it then, and leave at once.
+    """
+    end = Path(config["folder"], _END)
+    if end.exists():
+        return
+    try:
+        _train(config)
+    except tuple(_ENDS.values()) as error:
+        kind = next(name for name, each in _ENDS.items() if isinstance(error, each))
+        end.write_text(json.dumps({"kind": kind, "what": str(error)}))
+        raise
+
+
+def _train(config: dict[str, Any]) -> None:
     context = ray_train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
     experiment, folder = Experiment.model_validate(config["experiment"]), Path(config["folder"])

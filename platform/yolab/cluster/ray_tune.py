@@ -42,6 +42,7 @@ from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
+from yolab.training.patience import ended_by_patience
 from yolab.training.reporter import CheckpointStore, Reporter
 
 logger = logging.getLogger(__name__)
@@ -242,12 +243,12 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
         return
     experiment, run_id = _open_run(trials, key, name, config[POINT])
     folder = trials.path / name
-    if experiment.compute.workers > 1:
-        ray_train.fit(experiment, data, folder, trials.uri, run_id, callbacks=[TuneReportCallback()])
-        return
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = TuneCheckpoints(Path(scratch), run_id)
         try:
+            if experiment.compute.workers > 1:
+                ray_train.fit(experiment, data, folder, trials.uri, run_id, callbacks=[TuneReportCallback()])
+                return
             with tracked(folder, trials.uri, run_id, Path(scratch)) as tracking:
                 if trials.with_latency:
                     spec = DetectorSpec.of(experiment, trials.checked.names)
@@ -289,7 +290,8 @@ class _Recorder(tune.Callback):
             checked = self.trials.checked
             experiment = search_space.at(checked.experiment, trial.config[POINT])
             counts = search_space.counts_of(experiment, checked.names)
-            known = {"began": round(time.time(), 2), "epochs": experiment.recipe.epochs, **counts}
+            length = {"epochs": experiment.recipe.epochs, "patience": experiment.recipe.patience}
+            known = {"began": round(time.time(), 2), **length, **counts}
             self._write(trial, TrialState.RUNNING, {}, **known)
 
     def on_trial_result(
@@ -306,9 +308,10 @@ class _Recorder(tune.Callback):
         if _FAILURE in result:
             self._end_badly(trial, TrialState(result[_FAILURE]), result[_REASON])
             return
-        had_all = result.get("epoch") == self.folder.rows()[name]["epochs"]
-        state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
         checkpoint = Path(trial.checkpoint.path) if trial.checkpoint else Path(result["checkpoint_path"])
+        row = self.folder.rows()[name]
+        had_all = result.get("epoch") == row["epochs"] or ended_by_patience(row.get("patience"), checkpoint)
+        state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
         run_id = result.get(_RUN_ID) or self._run_id(trial)
         send_entries(read_entries(checkpoint / FILE_NAME), self.trials.uri, run_id)
         weights = str(checkpoint / WEIGHTS)

@@ -22,8 +22,8 @@ class TrialState(StrEnum):
     """How far a trial, a run, a sweep or a table is: the word that events and MLflow's tags have, and that is shown."""
 
     RUNNING = "running"
-    FINISHED = "finished"  # had all of its epochs
-    STOPPED_EARLY = "stopped early"  # by the scheduler, or for want of progress: it goes on no more
+    FINISHED = "finished"  # had all of its epochs, or all that its patience gave it
+    STOPPED_EARLY = "stopped early"  # by the scheduler: it goes on no more
     STOPPED = "stopped"  # with its state saved: it can go on
     FAILED = "failed"
     INFEASIBLE = "infeasible"  # the point is to blame: too large for the memory, or of a shape that can't be

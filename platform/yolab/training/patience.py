@@ -14,6 +14,15 @@ def fitness(metrics: Mapping[str, float]) -> float:
     return 0.1 * metrics["ap50"] + 0.9 * metrics["ap"]
 
 
+def ended_by_patience(evaluations: int | None, checkpoint: Path) -> bool:
+    """Return whether the run whose last checkpoint this is has ended for want of better scores; None: it may not."""
+    if evaluations is None:
+        return False
+    patience = Patience(evaluations)
+    patience.restored(checkpoint)
+    return patience.should_stop()
+
+
 class Patience(Observer):
     """Wants a run to end after so many evaluations in a row without a better one. The scores so far go with each
     checkpoint."""
