@@ -237,6 +237,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Comes | str]] = {
     "yolo: class numbers with a gap": (
         yolo("7 0.5 0.5 0.2 0.2", "names: {7: late, 2: early}"), Comes({"train2017": ONE}, ("early", "late")),
     ),
+    "yolo: names as one text": (yolo(described="names: abc"), "must list the classes as names"),
     "yolo: two classes of one name": (yolo(described="names: [a, a]"), "Two classes of .* are called 'a'"),
     "yolo: images of other endings": (
         yolo() | {f"images/train/{name}": Picture() for name in ("a.jfif", "b.jpe", "c.gif")}

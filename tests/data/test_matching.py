@@ -146,7 +146,7 @@ def write_labelme(root: Path, items: list[Item]) -> None:
             text(path.with_suffix(".json"), json.dumps(content))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items=ITEMS, write=st.sampled_from([write_coco, write_yolo, write_voc, write_cvat, write_labelme]))
 def test_every_label_ends_with_its_own_picture_or_is_counted_as_left_out(items, write):
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 them."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def _labels(found: _Detections, source: Path, files: SourceFiles) -> list[Label]
         for names in (called, known - called)
     )
     own = [*own, *([folder] if folder != source else [])]
-    own = [place for place in dict.fromkeys(own) if any(path.is_relative_to(place) for path in files.pictures)]
+    own = [place for place in dict.fromkeys(own) if os.fspath(place) in files.picture_folders]
     inside = [place / "images" for place in own]
     return [
         Label(

@@ -46,8 +46,11 @@ def read(source: Path, files: SourceFiles) -> Annotated:
 
 
 def _is_shapes(file: Path) -> bool:
-    with file.open("rb") as opened_file:
-        return b'"shapes"' in opened_file.read(_HEAD_BYTES)
+    try:
+        with file.open("rb") as content:
+            return b'"shapes"' in content.read(_HEAD_BYTES)
+    except OSError:  # told by who reads it
+        return False
 
 
 def _content(file: Path) -> dict[str, Any]:

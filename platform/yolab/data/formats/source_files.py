@@ -6,14 +6,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from yolab.errors import UsageError
 
 PICTURES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-
-
 _OUTSIDE = re.compile(r"(\w:)?[/\\]|\.\.[/\\]")  # how a path begins that is not meant from a folder of the data set
 
 
@@ -41,6 +39,11 @@ class SourceFiles:
         found = {path: None for root in roots for path in _below(os.path.abspath(root), ())}
         self.paths = sorted(map(Path, found))
         self.pictures = [path for path in self.paths if path.suffix.lower() in PICTURES]
+
+    @cached_property
+    def picture_folders(self) -> set[str]:
+        """The folders that hold pictures, however far below."""
+        return _above(self.pictures)
 
     def ending(self, *endings: str) -> list[Path]:
         return [path for path in self.paths if path.suffix.lower() in endings]
@@ -85,16 +88,12 @@ class _Paths:
         self._exact: dict[str, list[Path]] = {}
         self._alike: dict[str, list[Path]] = {}
         self._named: dict[str, list[Path]] = {}  # by the last part of the path
-        self._folders: set[str] = set()  # that hold pictures, however far below
+        self._folders = _above(pictures)
         for picture in pictures:
             for path in (os.fspath(picture), os.path.splitext(picture)[0] + ".*"):
                 self._exact.setdefault(path, []).append(picture)
                 self._alike.setdefault(_alike(path), []).append(picture)
                 self._named.setdefault(_alike(path).rpartition("/")[2], []).append(picture)
-            folder = os.path.dirname(picture)
-            while folder not in self._folders:
-                self._folders.add(folder)
-                folder = os.path.dirname(folder)
 
     def ways(self, labels: Sequence[Label]) -> Iterator[_Way]:
         """Yield the ways from labels to pictures, the most direct first."""
@@ -152,6 +151,17 @@ def _of_another_machine(labels: Sequence[Label], found: Sequence[Path | None], p
             if any(elsewhere[number] for number in numbers):
                 break
     return elsewhere
+
+
+def _above(paths: Sequence[Path]) -> set[str]:
+    """Return all folders that hold some of the files, however far below."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = os.path.dirname(path)
+        while folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
 
 
 def _only(candidates: Sequence[Path], label: Label, name: str) -> Path:

@@ -90,9 +90,10 @@ def _described(source: Path, files: SourceFiles) -> _Description:
 def _from_yaml(source: Path, file: Path) -> _Description:
     """Read the YAML file with every value as the text that stands there: a class may be called no, or 7."""
     content = yaml_file.read_texts(file)
-    names = content.get("names")
+    given = content.get("names")
+    numbered = given if isinstance(given, dict) else dict(enumerate(given if isinstance(given, list) else ()))
     try:
-        names = {int(n): name for n, name in names.items()} if isinstance(names, dict) else dict(enumerate(names or []))
+        names = {int(number): name for number, name in numbered.items()}
         keypoints = [int(number) for number in content.get("kpt_shape") or []]
     except (TypeError, ValueError):
         raise UsageError(f"{file} must list the classes as names, by whole numbers, and kpt_shape as two.") from None
@@ -100,8 +101,8 @@ def _from_yaml(source: Path, file: Path) -> _Description:
         raise UsageError(f"{file} must list the classes as names.")
     places = {}
     for split in SPLITS:
-        given = content.get(split)
-        listed = given if isinstance(given, list) else [given]
+        listed = content.get(split)
+        listed = listed if isinstance(listed, list) else [listed]
         places[split] = [place for place in listed if place not in _NOTHING]
         if not all(isinstance(place, str) for place in places[split]):
             raise UsageError(f"{file} must give `{split}` as a folder, a file that lists images, or a list of these.")
