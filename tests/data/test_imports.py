@@ -222,7 +222,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Comes | str]] = {
     ),
     "yolo: a negative class": (yolo("-1 0.5 0.5 0.2 0.2"), "x.txt, line 1, .*there is no class -1"),
     "yolo: half a class": (yolo("0.5 0.5 0.5 0.2 0.2"), "x.txt, line 1, .*there is no class 0.5"),
-    "yolo: pixels": (yolo("\n0 48 32 20 20"), "x.txt, line 2, .*are these pixels"),
+    "yolo: pixels": (yolo("\n0 48 32 20 20"), "x.txt, line 2, .*perhaps pixels"),
     "yolo: no number": (yolo("0 nan 0.5 0.2 0.2"), "x.txt, line 1, .*finite numbers"),
     "yolo: a box with a score": (yolo("0 0.5 0.5 0.2 0.2 0.9"), "x.txt, line 1, .*neither a box .4. nor a polygon"),
     "yolo: a byte order mark": (yolo("\ufeff" + CENTRE), Comes({"train2017": ONE}, ("a", "b", "c"))),

@@ -221,7 +221,7 @@ def _object(fields: Sequence[str], picture: Picture, described: _Description) ->
     if name is None:
         raise ValueError(f"there is no class {fields[0]}, the data set has {len(described.names)}")
     if not all(-_BEYOND <= value <= 1 + _BEYOND for value in values):
-        raise ValueError("numbers beyond 1 or below 0 are no shares of the image: are these pixels?")
+        raise ValueError("numbers beyond 1 or below 0 are no shares of the image, but perhaps pixels")
     if described.keypoints and len(values) == 4 + described.keypoints:
         values = values[:4]
     sides = picture.width, picture.height
