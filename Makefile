@@ -3,6 +3,7 @@
 # make test         the tests that need nothing but Python
 # make acceptance   the tests that start real servers and clusters
 # make lint         ruff and mypy
+# make fuzz         10 000 spoiled inputs for the readers of data sets and YAML
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 export DVC_NO_ANALYTICS = 1
 
-.PHONY: setup demo test acceptance lint lock
+.PHONY: setup demo test acceptance lint fuzz lock
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -32,6 +33,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
 
 demo: setup
 	@$(BIN)/yolab data demo data/demo

@@ -134,10 +134,11 @@ def test_import_says_what_it_wrote_and_refuses_what_it_can_not_read(yolab, tmp_p
     answer = yolab("data", "import", root, tmp_path / "new", "--json")
     assert answer.code == 0, answer.err
     assert answer.json()["splits"]["train2017"] == {"images": 3, "objects": 6}
+    assert answer.json()["notes"] == []
     again = yolab("data", "import", root, tmp_path / "new")
     assert (again.code, "is there already" in again.err) == (2, True)
     odd = yolab("data", "import", root, tmp_path / "other", "--format", "pickle")
-    assert (odd.code, "take one of yolo, voc, coco" in odd.err) == (2, True)
+    assert (odd.code, "take one of yolo, voc, cvat, labelme, coco" in odd.err) == (2, True)
 
 
 def test_pack_writes_shards_and_refuses_a_used_folder(yolab, tmp_path):

@@ -63,7 +63,8 @@ def roboflow(root: Path) -> Path:
             for name, *box in OBJECTS[stem]:
                 category = {"cat": 5, "dog": 9}[name]
                 annotations.append({"id": len(annotations), "image_id": number, "category_id": category, "bbox": box})
-        categories = [{"id": 0, "name": "animals"}, {"id": 5, "name": "cat"}, {"id": 9, "name": "dog"}]
+        kinds = [{"id": number, "name": name, "supercategory": "animals"} for number, name in ((5, "cat"), (9, "dog"))]
+        categories = [{"id": 0, "name": "animals", "supercategory": "none"}, *kinds]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (root / split / "_annotations.coco.json").write_text(json.dumps(content))
     return root
@@ -90,7 +91,7 @@ def spoiled_image(root: Path) -> None:
 
 
 def spoiled_place(root: Path) -> None:
-    shutil.rmtree(root / "images" / "val")
+    shutil.rmtree(root / "images")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ def test_samples_and_truth_are_those_read_one_by_one(content):
             assert_same(ours, theirs)
     area_of = lambda a: a["bbox"][2] * a["bbox"][3]  # noqa: E731
     truth = [
-        {"area": area_of(a), "iscrowd": 0} | {key: value for key, value in a.items() if key != "segmentation"}
+        {"area": area_of(a), "iscrowd": 0}
+        | {key: value for key, value in a.items() if key != "segmentation" and value is not None}
         for a in sorted(content["annotations"], key=lambda annotation: annotation["id"])
     ]
     assert list(dataset.truth) == list(dataset.truth[:]) == [dataset.truth[i] for i in range(len(truth))] == truth

@@ -204,6 +204,16 @@ def test_large_images_are_decoded_at_reduced_scale_but_never_below_the_size_draw
         assert max(read_image(sample, size).shape) == size
 
 
+@pytest.mark.parametrize(("width", "height"), [(3000, 2), (2, 3000), (3000, 1)])
+def test_a_thin_image_is_decoded_at_no_scale_that_leaves_nothing_of_it(width, height, tmp_path):
+    path = tmp_path / "thin.png"
+    cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    sample = Sample(ImageFolder(path.parent), path.name, 0, width, height, *nothing)
+    shape = read_image(sample, 64).shape
+    assert (max(shape[:2]), min(shape[:2])) == (64, 1)
+
+
 def test_evaluation_batches_are_padded_to_the_stride_with_a_margin_and_lead_back_to_the_image(dataset):
     batches = EvaluationBatches(list(dataset.samples), 96, 6, 32)
     first = batches[0]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.conftest import Tiny
+from yolab.data import coco
 from yolab.data import verify as verification
 from yolab.data.verify import verify
 
@@ -50,6 +52,10 @@ FAULTS = {
     "image twice": ("duplicate_image_id", repeat("images")),
     "annotation twice": ("duplicate_annotation_id", repeat("annotations")),
     "category twice": ("duplicate_category_id", repeat("categories")),
+    "two categories of one name": (
+        "duplicate_category_name",
+        lambda tiny: tiny.content["train"]["categories"].append({"id": 9, "name": "cat"}),
+    ),
     "category without a name": (
         "malformed_category",
         lambda tiny: tiny.content["train"]["categories"].append({"id": 1}),
@@ -57,6 +63,7 @@ FAULTS = {
     "annotation that is none": ("malformed_annotation", lambda tiny: tiny.content["train"]["annotations"].append(7)),
     "id that is a text": ("malformed_annotation", spoil_annotation(image_id="10")),
     "crowd that is neither": ("malformed_annotation", spoil_annotation(iscrowd=2)),
+    "area that is a text": ("malformed_annotation", spoil_annotation(area="12")),
     "annotation of no image": ("unknown_image", spoil_annotation(image_id=11)),
     "annotation of no category": ("unknown_category", spoil_annotation(category_id=1)),
     "no box": ("malformed_box", spoil_annotation(bbox=None)),
@@ -197,3 +204,18 @@ def test_real_data_has_no_faults(bccd: Path | None) -> None:
     report = verify(bccd)
     assert report.ok
     assert (report.images, report.annotations) == (364, 4886)
+
+
+def test_a_crowd_and_an_area_of_null_are_none(tiny: Tiny) -> None:
+    spoil_annotation(iscrowd=None, area=None)(tiny)
+    tiny.write()
+    assert verify(tiny.root).ok
+    truth = {each["id"]: each for each in coco.load(tiny.root, "train").truth}
+    assert (truth[3]["iscrowd"], truth[3]["area"]) == (0, 200)
+
+
+def test_annotations_without_a_folder_of_images_are_no_split_but_named(tiny: Tiny) -> None:
+    shutil.copy(tiny.root / "annotations" / "instances_val.json", tiny.root / "annotations" / "instances_old.json")
+    report = verify(tiny.root)
+    assert (report.ok, report.images, report.unchecked) == (True, 4, ("old",))
+    assert "instances_old.json was not checked: there is no folder old" in report.summary()

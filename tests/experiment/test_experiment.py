@@ -140,6 +140,10 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         ("", "must hold a mapping"),
         ("name: a\nextends: none.yaml\n", "Can't read .*none.yaml"),
         ("name: !!python/name:os.system a\n", "not valid YAML"),
+        ("name: " + "[" * 200_000, "not valid YAML: it is nested too deeply"),
+        ("name: " + "{a: " * 200_000, "not valid YAML: it is nested too deeply"),
+        ("name: 2026-13-45\n", "not valid YAML: month"),
+        ("seed: " + "1" * 5000, "not valid YAML"),
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused_in_words(tmp_path: Path, text: str, told: str) -> None:
@@ -198,7 +202,9 @@ def test_overrides_are_read_as_yaml(tmp_path: Path, override: str, path: str, va
     assert load(write(tmp_path, "name: a-run\n"), [override]).flat()[path] == value
 
 
-@pytest.mark.parametrize("override", ["recipe.batch", "=3", "recipe.batch=[", "recipe.batches=3"])
+@pytest.mark.parametrize(
+    "override", ["recipe.batch", "=3", "recipe.batch=[", f"recipe.batch={'[' * 200_000}", "recipe.batches=3"]
+)
 def test_an_override_that_can_not_be_read_is_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(UsageError):
         load(write(tmp_path, "name: a-run\n"), [override])

@@ -76,6 +76,7 @@ def test_a_preset_of_a_row_counts_and_the_command_line_wins():
     ("content", "told"),
     [
         ("title: t\ncolumns: [ap]\n", "is no table"),
+        ("title: t\ncolumns: [ap]\ngroups: [{improvement: [a], rows: []}]\n", "is no table"),
         ("title: t\ncolumns: [app]\ngroups: [{rows: {a: {}}}]\n", "Did you mean ap"),
         ("title: t\ncolumns: [ap]\ngroups: [{rows: {a: {}}, improvement: [a, b]}]\n", "'b', which is no row"),
     ],

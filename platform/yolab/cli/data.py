@@ -80,10 +80,12 @@ def version(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="In YOLO's, Pascal VOC's or COCO's layout.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="As a labelling tool or YOLO, Pascal VOC or COCO has it.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")],
     layout: Annotated[
-        str | None, typer.Option("--format", help="yolo, voc or coco; default: what it looks like.")
+        str | None, typer.Option("--format", help="yolo, voc, cvat, labelme or coco; default: what it looks like.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,4 +144,6 @@ def _print_version(result: "Version") -> None:
 def _print_imported(result: "ImportedSet") -> None:
     rows = [[split, *counts.values()] for split, counts in result.splits.items()]
     print_table(f"{result.folder}, {len(result.classes)} classes", ["split", "images", "objects"], rows)
+    for note in result.notes:
+        say(note)
     say(f"Check it: yolab data verify {result.folder}")

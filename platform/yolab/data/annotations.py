@@ -1,9 +1,9 @@
 """The annotations of a split, `annotations/instances_<split>.json`: reading them, and what is wrong with their records.
 
-The kinds of fault that show without decoding an image: malformed_category, duplicate_category_id; malformed_image,
-duplicate_image_id, leaves_folder, missing_image, undecodable_image (an empty file); malformed_annotation,
-duplicate_annotation_id, unknown_image, unknown_category, malformed_box, empty_box, box_outside. A record counts once,
-with the first that applies.
+The kinds of fault that show without decoding an image: malformed_category, duplicate_category_id,
+duplicate_category_name; malformed_image, duplicate_image_id, leaves_folder, missing_image, undecodable_image (an empty
+file); malformed_annotation, duplicate_annotation_id, unknown_image, unknown_category, malformed_box, empty_box,
+box_outside. A record counts once, with the first that applies.
 """
 
 import json
@@ -47,16 +47,30 @@ def annotations_file(root: Path, split: str) -> Path:
 
 
 def split_names(root: Path) -> list[str]:
-    """Return the names of the splits that have annotations, and of those whose images are there and described alone.
-    Raises UsageError if there are none."""
+    """Return the names of the splits that have annotations, or a description of their images alone, and a folder of
+    images; if none has that, those that have annotations. Raises UsageError if there are none."""
+    described, annotated = _described(root)
+    there = {name for name in described | annotated if (root / name).is_dir()}
+    if not there | annotated:
+        raise UsageError(f"{root} has no annotations/instances_<split>.json: give a folder in COCO layout.")
+    return sorted(there or annotated)
+
+
+def without_images(root: Path) -> list[str]:
+    """Return the names of the splits that have annotations, but no folder of images as others have."""
+    return sorted(_described(root)[1] - set(split_names(root)))
+
+
+def _described(root: Path) -> tuple[set[str], set[str]]:
+    """Return the names of the splits whose images are described alone, and of those that have annotations."""
     if not root.is_dir():
         raise UsageError(f"There is no data set at {root}, no such folder: check the path, or make one (yolab data).")
-    described = (path.stem.removeprefix("image_info_") for path in root.glob("annotations/image_info_*.json"))
-    names = {path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json")}
-    names |= {name for name in described if (root / name).is_dir()}
-    if not names:
-        raise UsageError(f"{root} has no annotations/instances_<split>.json: give a folder in COCO layout.")
-    return sorted(names)
+    files = [path.stem for path in root.glob("annotations/*.json")]
+    images_alone, annotated = (
+        {name.removeprefix(prefix) for name in files if name.startswith(prefix)}
+        for prefix in ("image_info_", "instances_")
+    )
+    return images_alone, annotated
 
 
 def read_annotations(root: Path, split: str) -> dict[str, list[Any]]:
@@ -87,7 +101,7 @@ def check_annotations(split: str, content: dict[str, list[Any]], bytes_of: Calla
     `bytes_of` tells the size of an image's file by its name, or raises as `ImageFolder.size` does.
     """
     sizes: dict[int, tuple[int, int]] = {}
-    categories: set[int] = set()
+    categories: dict[int, str] = {}
     seen: set[int] = set()
     found = [
         *_findings(split, "categories", content, lambda record: _category_fault(record, categories)),
@@ -122,13 +136,15 @@ def _value(record: Any, key: str, kind: type) -> Any | None:
     return value if type(value) is kind else None
 
 
-def _category_fault(record: Any, categories: set[int]) -> _Fault:
-    identity = _value(record, "id", int)
-    if identity is None or _value(record, "name", str) is None:
+def _category_fault(record: Any, categories: dict[int, str]) -> _Fault:
+    identity, name = _value(record, "id", int), _value(record, "name", str)
+    if identity is None or name is None:
         return "malformed_category", "needs a whole number as id and a text as name"
     if identity in categories:
         return "duplicate_category_id", "has an id that an earlier category has"
-    categories.add(identity)
+    if name in categories.values():
+        return "duplicate_category_name", f"is called {name!r}, as an earlier category is: rename one, or make them one"
+    categories[identity] = name
     return None
 
 
@@ -154,24 +170,31 @@ def _image_fault(record: Any, split: str, bytes_of: Callable[[str], int], sizes:
     return ("undecodable_image", "is an empty file") if empty else None
 
 
-def _annotation_fault(record: Any, sizes: dict[int, tuple[int, int]], categories: set[int], seen: set[int]) -> _Fault:
+def _annotation_fault(
+    record: Any, sizes: dict[int, tuple[int, int]], categories: dict[int, str], seen: set[int]
+) -> _Fault:
     identity, image, category = (_value(record, key, int) for key in ("id", "image_id", "category_id"))
-    if identity is None or image is None or category is None or record.get("iscrowd", 0) not in (0, 1):
+    if identity is None or image is None or category is None or record.get("iscrowd") not in (None, 0, 1):
         return "malformed_annotation", "needs whole numbers as id, image_id and category_id, and iscrowd 0 or 1"
+    if record.get("area") is not None and not _is_number(record["area"]):
+        return "malformed_annotation", f"has the area {str(record['area'])[:80]}: it must be a finite number, or none"
     if identity in seen:
         return "duplicate_annotation_id", "has an id that an earlier annotation has"
     seen.add(identity)
     if image not in sizes:
         return "unknown_image", f"belongs to image {image}, which is not (soundly) described"
     if category not in categories:
-        return "unknown_category", f"is of category {category}, which is not described"
+        return "unknown_category", f"is of category {category}, which is not (soundly) described"
     return _box_fault(record.get("bbox"), *sizes[image])
 
 
-def _box_fault(box: Any, width: int, height: int) -> _Fault:
+def _is_number(value: Any) -> bool:
     # The comparison is also false for NaN; the limit keeps numbers beyond a float's range out.
-    numbers = isinstance(box, list) and all(type(side) in (int, float) and abs(side) < 1e9 for side in box)
-    if not numbers or len(box) != 4:
+    return type(value) in (int, float) and abs(value) < 1e9
+
+
+def _box_fault(box: Any, width: int, height: int) -> _Fault:
+    if not isinstance(box, list) or not all(map(_is_number, box)) or len(box) != 4:
         return "malformed_box", f"has the box {str(box)[:80]}: it must be four finite numbers x, y, width, height"
     x, y, box_width, box_height = box
     if box_width <= 0 or box_height <= 0:

@@ -40,8 +40,10 @@ def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
 
 
 def _reduction(sample: Sample, at_least: float) -> int:
-    """Return by what its sides can be divided in decoding without the long one falling below `at_least` pixels."""
-    return next((factor for factor in (8, 4, 2) if max(sample.width, sample.height) >= factor * at_least), 1)
+    """Return by what its sides can be divided in decoding without the long one falling below `at_least` pixels, or the
+    short one below one."""
+    short, long = sorted((sample.width, sample.height))
+    return next((factor for factor in (8, 4, 2) if long >= factor * at_least and short >= factor), 1)
 
 
 def resized_shape(sample: Sample, size: int) -> tuple[int, int]:

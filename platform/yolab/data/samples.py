@@ -145,10 +145,14 @@ class Samples(Sequence[Sample]):
         return Outlines(self.outlines.points[points], self.outlines.lengths[polygons], owners)
 
 
+def _stated(area: float | None, own: float) -> float:
+    return own if area is None else area
+
+
 @dataclass(frozen=True, eq=False)
 class Truth(Sequence[dict[str, Any]]):
     """What scoring needs of annotations, crowds too, as columns; each comes as the JSON has it, with the box's area
-    where the data set doesn't state one."""
+    where the data set doesn't state one, and no crowd where it doesn't say."""
 
     ids: np.ndarray
     image_ids: np.ndarray
@@ -169,8 +173,8 @@ class Truth(Sequence[dict[str, Any]]):
             integers([annotation["image_id"] for annotation in annotations]),
             integers([annotation["category_id"] for annotation in annotations]),
             boxes,
-            numbers([annotation.get("area", own) for annotation, own in zip(annotations, own_areas)]),
-            np.array([annotation.get("iscrowd", 0) for annotation in annotations], np.int8),
+            numbers([_stated(annotation.get("area"), own) for annotation, own in zip(annotations, own_areas)]),
+            np.array([annotation.get("iscrowd") or 0 for annotation in annotations], np.int8),
         )
 
     def __len__(self) -> int:

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yolab.data.annotations import Checked, Finding, split_names
+from yolab.data.annotations import Checked, Finding, annotations_file, split_names, without_images
 from yolab.data.cache import Remembered
 from yolab.data.images import decode
 from yolab.data.split_files import SplitFiles
 
 CASES = 5
 _AT_ONCE = 32  # images that a thread decodes before it says so: each hand-over costs as much as a small one
-REMEMBERED_AS = "verify-1"  # count up when the checks change
+REMEMBERED_AS = "verify-2"  # count up when the checks change
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Report:
     images: int
     annotations: int
     faults: dict[str, Fault]
+    unchecked: tuple[str, ...] = ()  # splits that have annotations and no images
 
     @property
     def ok(self) -> bool:
@@ -45,6 +46,10 @@ class Report:
         total = sum(fault.count for fault in self.faults.values())
         found = f"{total} fault{'s' * (total != 1)}" if total else "no faults"
         lines = [f"{self.root}: {found} in {self.images} images with {self.annotations} annotations."]
+        for split in self.unchecked:
+            lines.append(
+                f"  {annotations_file(self.root, split)} was not checked: there is no folder {split} of images."
+            )
         for kind, fault in self.faults.items():
             lines += [f"  {kind}: {fault.count}", *(f"    {case}" for case in fault.cases)]
             if fault.count > len(fault.cases):
@@ -64,7 +69,8 @@ def verify(
     Raises UsageError if there is no such data set or split, or its JSON can't be read.
     """
     names = dict.fromkeys(splits or split_names(root))  # one that serves for training and validation is checked once
-    return report(root, check([SplitFiles(root, name) for name in names], progress))
+    found = report(root, check([SplitFiles(root, name) for name in names], progress))
+    return found if splits else replace(found, unchecked=tuple(without_images(root)))
 
 
 def report(root: Path, checked: Iterable[Checked]) -> Report:

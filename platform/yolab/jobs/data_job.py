@@ -49,14 +49,16 @@ class PackedSet(Result):
 
 @dataclass(frozen=True)
 class ImportedSet(Result):
-    """A new data set in COCO layout: its classes, and of each split how many images and objects it has."""
+    """A new data set in COCO layout: its classes, of each split how many images and objects it has, and in sentences
+    what was left out, or read in a way that should be known."""
 
     folder: Path
     classes: tuple[str, ...]
     splits: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "classes": list(self.classes), "splits": self.splits}
+        return asdict(self) | {"folder": str(self.folder), "classes": list(self.classes), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,13 @@ def version(folder: str | Path, *, check: bool = False, pin: bool = False) -> Ve
 def import_(
     source: str | Path, folder: str | Path, *, layout: str | None = None, watcher: Watcher = SILENT
 ) -> ImportedSet:
-    """Write a data set from elsewhere to a new folder in COCO layout. `layout`: yolo, voc or coco; None: what it looks
-    like. Raises UsageError."""
+    """Write a data set from elsewhere to a new folder in COCO layout. `layout`: one of `formats.FORMATS`; None: what
+    it looks like. Raises UsageError."""
     if layout not in (None, *formats.FORMATS):
         raise UsageError(f"--format can't be {layout!r}: take one of {', '.join(formats.FORMATS)}.")
     written = formats.import_data(Path(source), Path(folder), layout, partial(watcher.progress, "Importing"))
     splits = {split: {"images": images, "objects": objects} for split, (images, objects) in written.splits.items()}
-    return ImportedSet(Path(folder), written.names, splits)
+    return ImportedSet(Path(folder), written.names, splits, written.notes)
 
 
 def pack(folder: str | Path, target: str | Path, *, shard_mib: int = SHARD_MIB, watcher: Watcher = SILENT) -> PackedSet:

@@ -86,7 +86,7 @@ def read(name: str, folder: Path | None = None) -> Table:
         columns = tuple(content["columns"])
         groups = tuple(_group(described, figures) for described in content["groups"])
         title = str(content["title"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
             f"{path} is no table: it needs a title, columns, and groups, each with its rows ({error})."
         ) from None
