@@ -1,11 +1,13 @@
 """What every command says of itself."""
 
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
 import typer
 
+from tests.cli.conftest import Yolab
 from yolab.cli import main
 
 
@@ -27,3 +29,8 @@ def test_a_command_says_what_it_does_in_a_line_and_gives_an_example(path: tuple[
     assert "\n" not in first  # the list of commands shows this line, and cuts it off where it breaks
     assert first.endswith(".")
     assert f"Example: yolab {' '.join(path)}" in " ".join(told.split())
+
+
+def test_the_version_is_that_of_the_package(yolab: Yolab) -> None:
+    answer = yolab("--version")
+    assert (answer.code, answer.out.strip()) == (0, metadata.version("yolab"))

@@ -53,6 +53,17 @@ def test_the_table_shows_state_scores_model_and_digest(yolab: Yolab, storage: Pa
     assert all(word in lines["plain"] for word in ("finished", "0.250", "0.500", "yolov7-tiny", "digest-plain"))
 
 
+def test_the_best_come_first_and_so_many_only(yolab: Yolab, storage: Path) -> None:
+    def names(*options: str) -> list[str]:
+        return [run["name"] for run in yolab("runs", "--storage", storage, *options, "--json").json()]
+
+    assert names("--sort", "ap") == ["plain", "trial-000", "trial-001", "search"]
+    assert names("--sort", "ap", "--limit", "1") == ["plain"]
+    assert names("--limit", "2") == ["trial-001", "trial-000"]
+    wrong = yolab("runs", "--storage", storage, "--sort", "ap5")
+    assert (wrong.code, "Did you mean ap50?" in wrong.err) == (2, True)
+
+
 def test_wrong_names_are_refused_with_the_nearest_one(yolab: Yolab, storage: Path) -> None:
     wrong_sweep = yolab("runs", "--storage", storage, "--sweep", "serch")
     assert wrong_sweep.code == 2

@@ -99,6 +99,22 @@ def import_(
 
 
 @app.command()
+def split(
+    folder: Folder,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new folder.")],
+    val: Annotated[float, typer.Option(min=0, max=1, help="The share of the images that is held out.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Which images that are.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a data set of one split as two: train2017, and val2017 of images drawn at random.
+
+    Example: yolab data split data/signs data/signs-split --val 0.1
+    """
+    result = data_job.split(folder, target, val=val, seed=seed)
+    show(result, as_json, lambda: _print_splits(str(result.folder), result.splits))
+
+
+@app.command()
 def pack(
     folder: Folder,
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new folder.")],
@@ -141,9 +157,12 @@ def _print_version(result: "Version") -> None:
         say(f"Not pinned: `yolab data version {result.folder} --pin` does it.")
 
 
+def _print_splits(title: str, splits: dict[str, dict[str, int]]) -> None:
+    print_table(title, ["split", "images", "objects"], [[name, *counts.values()] for name, counts in splits.items()])
+
+
 def _print_imported(result: "ImportedSet") -> None:
-    rows = [[split, *counts.values()] for split, counts in result.splits.items()]
-    print_table(f"{result.folder}, {len(result.classes)} classes", ["split", "images", "objects"], rows)
+    _print_splits(f"{result.folder}, {len(result.classes)} classes", result.splits)
     for note in result.notes:
         say(note)
     say(f"Check it: yolab data verify {result.folder}")

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -31,12 +33,27 @@ from yolab.cli import (
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
 
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(metadata.version("yolab"))
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="A lab for YOLOv7-style detectors: sweep on Ray, compare in MLflow, promote the best, proven equal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+
+
+@app.callback()
+def _yolab(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say it.")] = False,
+) -> None:
+    pass
+
+
 for verb in (
     doctor,
     ls,

@@ -20,6 +20,11 @@ def runs(
     where: Annotated[
         str | None, typer.Option(help="MLflow's filter, such as \"metrics.ap > 0.3 and tags.`yolab.kind` = 'trial'\".")
     ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="A metric or parameter, the largest first; default: the newest first."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write them to this .parquet or .csv file.")] = None,
     storage: StorageOption = None,
     uri: UriOption = None,
@@ -27,10 +32,10 @@ def runs(
 ) -> None:
     """List runs, the newest first; or export them with all parameters, metrics and tags.
 
-    Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --export runs.parquet
+    Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --sort ap --limit 10
     """
     result = runs_job.runs(
-        experiment=experiment, sweep=sweep, where=where, export=export, storage=storage, uri=uri
+        experiment=experiment, sweep=sweep, where=where, sort=sort, limit=limit, export=export, storage=storage, uri=uri
     )  # fmt: skip
     if result.exported:
         say(f"{len(result.found)} runs: {result.exported}")

@@ -36,6 +36,10 @@ class ImageFolder:
         shards = sorted(self.folder.glob("*.arrow"))
         return {name: place for shard in shards for name, place in _shard(shard).items()} if shards else None
 
+    @property
+    def is_packed(self) -> bool:
+        return self._packed is not None
+
     def size(self, name: str) -> int:
         """Return the bytes of an image. Raises OSError or ValueError if it is not there, IsADirectoryError if it is
         not a file."""

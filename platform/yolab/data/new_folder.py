@@ -1,11 +1,20 @@
 """Folders that appear when they are complete."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from yolab.errors import UsageError
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or where the disk allows none, a copy."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from yolab.data.annotations import split_names
 from yolab.data.combined import training_set
 from yolab.data.digest import content_digest
 from yolab.data.loader import training_loader
+from yolab.data.split import split_data
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import load
 from yolab.jobs.result import Result
@@ -59,6 +60,17 @@ class ImportedSet(Result):
 
     def document(self) -> dict[str, Any]:
         return asdict(self) | {"folder": str(self.folder), "classes": list(self.classes), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class SplitSet(Result):
+    """A new data set of two splits: how many images and objects each has."""
+
+    folder: Path
+    splits: dict[str, dict[str, int]]
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self) | {"folder": str(self.folder)}
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,12 @@ def import_(
     written = formats.import_data(Path(source), Path(folder), layout, partial(watcher.progress, "Importing"))
     splits = {split: {"images": images, "objects": objects} for split, (images, objects) in written.splits.items()}
     return ImportedSet(Path(folder), written.names, splits, written.notes)
+
+
+def split(folder: str | Path, target: str | Path, *, val: float = 0.2, seed: int = 0) -> SplitSet:
+    """Write a data set of one split to a new folder, a share `val` of its images as validation. Raises UsageError."""
+    parts = split_data(Path(folder), Path(target), val, seed)
+    return SplitSet(Path(target), {name: {"images": images, "objects": n} for name, (images, n) in parts.items()})
 
 
 def pack(folder: str | Path, target: str | Path, *, shard_mib: int = SHARD_MIB, watcher: Watcher = SILENT) -> PackedSet:

@@ -1,5 +1,6 @@
 """What MLflow knows of runs and trials."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from yolab.errors import UsageError
+from yolab.experiment import did_you_mean
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.search.trial import TrialState
@@ -54,21 +57,43 @@ def runs(
     experiment: str | None = None,
     sweep: str | None = None,
     where: str | None = None,
+    sort: str | None = None,
+    limit: int | None = None,
     export: str | Path | None = None,
     storage: str | Path | None = None,
     uri: str | None = None,
 ) -> Runs:
     """Return runs, the newest first: all, or those of an MLflow experiment, of a sweep, or that MLflow's filter `where`
-    passes. `export`: write them to this .parquet or .csv file, with all parameters, metrics and tags.
+    passes. `sort`: by a metric or parameter, the largest first and those without it last; `limit`: so many at most.
+    `export`: write them to this .parquet or .csv file, with all parameters, metrics and tags.
 
     Raises UsageError for a name, a filter or a file's ending that can't be, YolabError if MLflow can't be used.
     """
     place = Session.at(storage, uri).uri
     parent = find_runs.sweep_run(place, sweep, experiment)["run_id"] if sweep else None
-    found = mlflow_runs.list_runs(place, experiment, parent, where=where)
+    found = _sorted(mlflow_runs.list_runs(place, experiment, parent, where=where), sort)[:limit]
     if export:
         runs_frame.export(found, Path(export))
     return Runs(mlflow_runs.without_password(place), tuple(found), Path(export) if export else None)
+
+
+def _sorted(found: list[dict[str, Any]], name: str | None) -> list[dict[str, Any]]:
+    """Return runs by a metric or parameter that is a number, the largest first. Raises UsageError if none has it."""
+    if name is None or not found:
+        return found
+    values = {run["run_id"]: _number(run, name) for run in found}
+    if all(value == -math.inf for value in values.values()):
+        known = sorted({key for run in found for key in (*run["metrics"], *run["params"])})
+        raise UsageError(f"--sort: no run has a number called {name}.{did_you_mean(name, known)}")
+    return sorted(found, key=lambda run: values[run["run_id"]], reverse=True)
+
+
+def _number(run: Mapping[str, Any], name: str) -> float:
+    try:
+        value = float(run["metrics"].get(name, run["params"].get(name)))
+    except (TypeError, ValueError):
+        return -math.inf
+    return -math.inf if math.isnan(value) else value
 
 
 def _line(run: Mapping[str, Any]) -> RunLine:

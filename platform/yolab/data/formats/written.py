@@ -1,8 +1,6 @@
 """Writing what was read of another layout as a folder in COCO layout."""
 
 import json
-import os
-import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from yolab.data.formats.annotated import Annotated, Picture, area_of
+from yolab.data.new_folder import link
 from yolab.errors import UsageError
 
 _QUALITY = 95  # of a photograph that is written anew
@@ -65,10 +64,7 @@ def _put(picture: Picture, target: Path) -> None:
     if picture.turned:
         _write_upright(picture.path, target)
         return
-    try:
-        os.link(picture.path.resolve(), target)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(picture.path, target)
+    link(picture.path, target)
 
 
 def _write_upright(path: Path, target: Path) -> None:
