@@ -11,7 +11,7 @@ import pandas as pd
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.search.trial import TrialState
-from yolab.tracking import find_runs, mlflow_runs, runs_frame
+from yolab.tracking import find_runs, mlflow_runs, mlflow_uri, runs_frame
 from yolab.tracking.tags import DIGEST_TAG
 
 
@@ -68,7 +68,7 @@ def runs(
     found = mlflow_runs.list_runs(place, experiment, parent, where=where)
     if export:
         runs_frame.export(found, Path(export))
-    return Runs(mlflow_runs.without_password(place), tuple(found), Path(export) if export else None)
+    return Runs(mlflow_uri.without_password(place), tuple(found), Path(export) if export else None)
 
 
 def _line(run: Mapping[str, Any]) -> RunLine:
