@@ -40,10 +40,10 @@ def run_trials(
 
     def look() -> None:
         news = seen.news()
-        watcher.trials(RunningTrials(seen.name, list(seen.rows().values()), news, total))
         for row in news:
             if state_of(row).has_ended:
                 delivery.add(Outbox(seen.place / row[NAME]))
+        watcher.trials(RunningTrials(seen.name, list(seen.rows().values()), news, total))
 
     def end(state: TrialState, **more: str) -> None:
         if not trials.folder.lost:
