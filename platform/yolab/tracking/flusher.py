@@ -1,6 +1,7 @@
 """A thread that brings things to MLflow, which may be away for as long as it likes."""
 
 import logging
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -69,5 +70,5 @@ class Flusher:
         try:
             self._deliver()
         except Exception as error:  # whatever it is, the work must not hear of it
-            return str(error).split("\n")[0][:200]
+            return textwrap.shorten(str(error), 200, placeholder=" …")
         return None

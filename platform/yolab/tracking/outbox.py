@@ -84,12 +84,12 @@ class Outbox:
             delivered, messages = self._delivered(), self._messages()
             for message in [each for each in messages if "file" not in each][delivered["notes"] :]:
                 delivered["run_id"] = self._send_note(message, uri, delivered["run_id"])
-                self._note_delivered(delivered, "notes")
+                self._count(delivered, "notes")
             if journal:
                 send_entries(read_entries(journal), uri, delivered["run_id"])
             for message in [each for each in messages if "file" in each][delivered["files"] :]:
                 self._send_file(message, uri, delivered["run_id"])
-                self._note_delivered(delivered, "files")
+                self._count(delivered, "files")
 
     def _send_note(self, message: Mapping[str, Any], uri: str, run_id: str) -> str:
         if "open" in message:
@@ -138,7 +138,7 @@ class Outbox:
             return {"notes": 0, "files": 0, "run_id": None}
         return read_document(self.place, _DELIVERED, _VERSION)
 
-    def _note_delivered(self, delivered: dict[str, Any], kind: str) -> None:
+    def _count(self, delivered: dict[str, Any], kind: str) -> None:
         delivered[kind] += 1
         write_document(self.place, _DELIVERED, delivered, _VERSION)
 
