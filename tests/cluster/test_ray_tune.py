@@ -14,6 +14,7 @@ from yolab.search.schedulers import Settings
 from yolab.search.searchers import ListSearcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.storage import Storage
+from yolab.tracking.outbox import Outbox
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_trial_that_its_scheduler_stops_ends_through_should_stop(tmp_path, mon
             raise SystemExit(0)
 
     monkeypatch.setattr("yolab.cluster.ray_tune.tune.report", report)
-    checkpoints = TuneCheckpoints(tmp_path, "run-id")
+    checkpoints = TuneCheckpoints(tmp_path)
     checkpoints.save(1, {"ap": 0.5, "loss": 3.0, "ap/cat": 0.4}, None)
     assert not checkpoints.should_stop()
     checkpoints.save(2, {"loss": 2.0}, None)
@@ -74,18 +75,14 @@ def test_a_trial_that_its_scheduler_stops_ends_through_should_stop(tmp_path, mon
     assert [(each["epoch"], each["ap"], "loss" in each) for each in told] == [(1, 0.5, False), (2, 0.5, False)]
 
 
-def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path, monkeypatch):
-    """With a stub for MLflow, because only what it is told matters here."""
-    ended = []
+def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
+    """Without an MLflow, because what it will be told is what matters here."""
     folder = SweepFolder(Storage(tmp_path / "sweep"))
-    monkeypatch.setattr("yolab.cluster.ray_tune._open_run", lambda *_: (None, "run-id"))
-    monkeypatch.setattr("yolab.cluster.ray_tune.send_entries", lambda *_: 0)
-    finish = "yolab.cluster.ray_tune.mlflow_runs.finish_run"
-    monkeypatch.setattr(finish, lambda uri, run_id, state, *_, **__: ended.append(state))
     recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
 
     def trial(name: str, scores: Sequence[float] = (), **last: object) -> SimpleNamespace:
         folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3, "patience": 1})
+        Outbox(folder.place / name).open("tests", name, name, None, {}, {})
         result = {"time_total_s": 1.0, **last}
         checkpoint = SimpleNamespace(path=str(tmp_path / name))
         (tmp_path / name).mkdir(exist_ok=True)
@@ -109,6 +106,8 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path, mo
         "large": "infeasible",
         "broken": "failed",
     }
-    assert ended == list(states.values())
+    said = {name: (tmp_path / "sweep" / name / "outbox.jsonl").read_text().splitlines()[-1] for name in states}
+    assert {name: json.loads(end)["end"]["state"] for name, end in said.items()} == states
+    assert json.loads(said["whole"])["journal"] == str(tmp_path / "whole" / "journal.jsonl")
     assert rows["whole"]["weights"] == str(tmp_path / "whole" / "weights.safetensors")
     assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")

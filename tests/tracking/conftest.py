@@ -1,16 +1,27 @@
 """Fixtures for the tests of tracking."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from yolab.storage import Storage
 from yolab.tracking import mlflow_runs
+from yolab.tracking.outbox import Outbox
 
 
 @pytest.fixture
 def run_id(mlflow_uri: str) -> str:
     """A fresh run in `mlflow_uri`."""
     return mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params={}, tags={})
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    """The outbox of that run, which is in the folder `run`; nothing of it is delivered."""
+    outbox = Outbox(Storage(tmp_path / "run"))
+    outbox.open("tests", "a-run", "key", None, {}, {})
+    return outbox
 
 
 @pytest.fixture

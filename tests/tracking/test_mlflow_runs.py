@@ -5,11 +5,14 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlflow.utils.validation import _validate_metric
 
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, build
 from yolab.search.trial import TrialState
-from yolab.tracking import mlflow_runs
+from yolab.tracking import mlflow_runs, mlflow_uri
 
 
 def experiment(**changes: Any) -> Experiment:
@@ -22,7 +25,7 @@ def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the
     storage = tmp_path / "runs"
 
     def uri_of(described: Experiment) -> str:
-        return mlflow_runs.tracking_uri(described, mlflow_runs.default_uri(storage))
+        return mlflow_uri.tracking_uri(described, mlflow_uri.default_uri(storage))
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert uri_of(experiment()) == f"sqlite:///{storage}/mlflow.db"
@@ -35,9 +38,9 @@ def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert mlflow_runs.default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert mlflow_uri.default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
     own = experiment(**{"tracking.uri": "sqlite:///own.db"})
-    assert mlflow_runs.tracking_uri(own, "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
+    assert mlflow_uri.tracking_uri(own, "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
 
 
 def test_one_key_is_one_run_however_often_it_is_opened(mlflow_uri: str) -> None:
@@ -173,7 +176,7 @@ def test_a_short_run_has_system_metrics_and_a_resumed_one_goes_on_counting(
     key = "system/cpu_utilization_percentage"
     for wanted in (2, 4):
         deadline = time.monotonic() + 20
-        with mlflow_runs.system_metrics(mlflow_uri, run_id):
+        with mlflow_runs.system_metrics(mlflow_uri, lambda: run_id):
             while len(mlflow.get_metric_history(run_id, key)) < wanted and time.monotonic() < deadline:
                 time.sleep(0.05)
     steps = [metric.step for metric in mlflow.get_metric_history(run_id, key)]
@@ -184,6 +187,27 @@ def test_a_short_run_has_system_metrics_and_a_resumed_one_goes_on_counting(
 def test_system_metrics_neither_fail_nor_block_without_a_server(away_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_runs, "SAMPLING_SECONDS", 0.5)
     start = time.monotonic()
-    with mlflow_runs.system_metrics(away_uri, "no-run"):
+    with mlflow_runs.system_metrics(away_uri, lambda: "no-run"):
         time.sleep(0.2)
     assert time.monotonic() - start < 2
+
+
+@given(names=st.lists(st.text(max_size=300), unique=True))
+@example(names=["tv+monitor", "tv_monitor", "tv-monitor", "tv/monitor", "a/", "a", "/a", ".", "..", "", "a" * 300])
+def test_every_name_of_a_class_is_taken_and_stays_its_own(names: list[str]) -> None:
+    taken = [mlflow_runs.allowed_name(f"ap/{name}") for name in names]
+    for name in taken:
+        _validate_metric(name, 0.5, 0, 0)
+        assert name.startswith("ap/")
+    assert len(set(taken)) == len(names)
+
+
+@pytest.mark.parametrize("name", ["ap/cat", "ap/traffic light", "ap/N/A", "system/cpu", "loss", "ap/Größe"])
+def test_a_name_that_mlflow_takes_stays(name: str) -> None:
+    assert mlflow_runs.allowed_name(name) == name
+
+
+def test_a_parameter_that_is_too_long_is_cut_and_says_so(mlflow_uri: str) -> None:
+    mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params={"long": "x" * 7000}, tags={})
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert run["params"]["long"] == "x" * 5992 + " … (cut)"

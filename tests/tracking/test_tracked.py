@@ -6,21 +6,23 @@ from pathlib import Path
 import pytest
 
 from tests.reporting import Recorder, folder_reporter
-from yolab.tracking.journal import FILE_NAME, Flusher, Journal
+from yolab.storage import Storage
+from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.mlflow_runs import client, list_runs
+from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking, tracked
 from yolab.training.reporter import FolderCheckpoints, Reporter
 
 
 @contextmanager
-def reported(folder: Path, uri: str, run_id: str, scratch: Path) -> Iterator[Reporter]:
-    with tracked(folder, uri, run_id, scratch) as tracking:
+def reported(folder: Path, uri: str, scratch: Path) -> Iterator[Reporter]:
+    with tracked(folder, uri, scratch) as tracking:
         yield folder_reporter(folder, tracking)
 
 
 def untracked(folder: Path) -> Reporter:
     """A reporter whose journal is sent nowhere."""
-    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), None))
+    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None))
 
 
 def train(reporter: Reporter, epochs: range, scratch: Path) -> None:
@@ -32,10 +34,8 @@ def train(reporter: Reporter, epochs: range, scratch: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "run"
-    path.mkdir()
-    return path
+def folder(outbox: Outbox) -> Path:
+    return outbox.place.path
 
 
 def epochs_in(path: Path) -> list[int]:
@@ -59,7 +59,7 @@ def test_what_was_not_durable_is_repeated_and_in_the_journal_once(folder: Path, 
                 raise ConnectionError("the storage is away")
             super().save(epoch, metrics, checkpoint)
 
-    failing = Reporter(folder, Failing(folder), [Tracking(Journal(folder / FILE_NAME), None)])
+    failing = Reporter(folder, Failing(folder), [Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)])
     with pytest.raises(ConnectionError):
         train(failing, range(1, 5), tmp_path / "scratch")
     again = untracked(folder)
@@ -73,7 +73,7 @@ def test_a_run_that_is_interrupted_and_resumed_elsewhere_has_every_point_once(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     for place, epochs in (("here", range(1, 4)), ("there", range(4, 6))):
-        with reported(folder, mlflow_uri, run_id, tmp_path / place) as reporter:
+        with reported(folder, mlflow_uri, tmp_path / place) as reporter:
             reporter.restore()
             train(reporter, epochs, tmp_path / "scratch")
     history = client(mlflow_uri).get_metric_history(run_id, "loss")
@@ -87,7 +87,7 @@ def test_resuming_delivers_what_could_not_be_sent_before(
 ) -> None:
     """Even if nothing is left to train."""
     train(untracked(folder), range(1, 4), tmp_path / "scratch")
-    with reported(folder, mlflow_uri, run_id, folder) as reporter:
+    with reported(folder, mlflow_uri, folder) as reporter:
         reporter.restore()
     assert len(client(mlflow_uri).get_metric_history(run_id, "loss")) == 3
 
@@ -96,7 +96,7 @@ def test_artifacts_are_kept_with_the_run_and_in_mlflow(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     (tmp_path / "picture.png").write_bytes(b"png")
-    with reported(folder, mlflow_uri, run_id, folder) as reporter:
+    with reported(folder, mlflow_uri, folder) as reporter:
         assert reporter.save_artifact(tmp_path / "picture.png") == folder / "picture.png"
         reporter.save_artifact(tmp_path / "picture.png", "evaluation")
     assert (folder / "picture.png").exists()
@@ -109,15 +109,15 @@ def test_a_file_that_was_removed_keeps_no_other_from_mlflow(
     folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"png")
-    with reported(folder, mlflow_uri, run_id, folder) as reporter:
-        reporter.observers[0].flusher.send(folder / "removed.png", "")
+    with reported(folder, mlflow_uri, folder) as reporter:
+        reporter.observers[0].outbox.file(folder / "removed.png")
         reporter.save_artifact(tmp_path / "a.png")
     assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png", "log.txt"]
 
 
 def test_a_run_says_what_it_does_and_what_ended_it(folder: Path, tmp_path: Path, mlflow_uri: str, run_id: str) -> None:
     def fail() -> None:
-        with reported(folder, mlflow_uri, run_id, folder) as reporter:
+        with reported(folder, mlflow_uri, folder) as reporter:
             train(reporter, range(1, 3), tmp_path / "scratch")
             raise ZeroDivisionError("in the third epoch")
 
@@ -132,19 +132,21 @@ def test_a_run_says_what_it_does_and_what_ended_it(folder: Path, tmp_path: Path,
 def test_artifacts_stay_in_the_folder_and_never_block_if_mlflow_is_away(
     folder: Path,
     tmp_path: Path,
+    outbox: Outbox,
     away_uri: str,
-    caplog: pytest.LogCaptureFixture,
+    mlflow_uri: str,
+    run_id: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    journal = Journal(folder / FILE_NAME)
-    flusher = Flusher(journal, away_uri, "0" * 32)
-    reporter = folder_reporter(folder, Tracking(journal, flusher))
     start = time.monotonic()
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"png")
-        reporter.save_artifact(tmp_path / name)
-        assert (folder / name).exists()
-    assert time.monotonic() - start < 1
-    assert not flusher.close(3)
-    assert "MLflow lacks 2 files of the run, such as" in caplog.text
+    with reported(folder, away_uri, folder) as reporter:
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).write_bytes(b"png")
+            reporter.save_artifact(tmp_path / name)
+            assert (folder / name).exists()
+        assert time.monotonic() - start < 1
+    assert outbox.left() == 4  # that it is open, the pictures and the log
+    outbox.deliver(mlflow_uri)
+    assert outbox.left() == 0
+    assert {file.path for file in client(mlflow_uri).list_artifacts(run_id)} == {"a.png", "b.png", "log.txt"}

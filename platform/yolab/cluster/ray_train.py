@@ -75,7 +75,6 @@ def run(
     data: LoadedData,
     folder: Path,
     uri: str,
-    run_id: str,
     on_epoch: OnEpoch,
     profile_steps: int = 0,
 ) -> None:
@@ -85,7 +84,7 @@ def run(
     run.
     """
     with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
-        last = fit(experiment, ray.put(data), folder, uri, run_id, profile_steps=profile_steps)
+        last = fit(experiment, ray.put(data), folder, uri, profile_steps=profile_steps)
     shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
 
 
@@ -94,7 +93,6 @@ def fit(
     data: Any,
     folder: Path,
     uri: str,
-    run_id: str,
     callbacks: Sequence[Any] = (),
     profile_steps: int = 0,
 ) -> Path:
@@ -114,7 +112,6 @@ def fit(
             "data": data,
             "folder": str(folder.resolve()),
             "uri": uri,
-            "run_id": run_id,
             "profile": profile_steps,
         },
         scaling_config=ray_train.ScalingConfig(
@@ -165,7 +162,7 @@ def _train(config: dict[str, Any]) -> None:
     workers = Workers(context.get_world_rank(), context.get_world_size())
     experiment, folder = Experiment.model_validate(config["experiment"]), Path(config["folder"])
     with tempfile.TemporaryDirectory() as scratch:
-        tracking = tracked(folder, config["uri"], config["run_id"], Path(scratch))
+        tracking = tracked(folder, config["uri"], Path(scratch))
         with tracking if workers.rank == 0 else nullcontext() as observer:
             observers = [observer] if observer else []
             reporter = Reporter(folder, RayTrainCheckpoints(Path(scratch)), observers)

@@ -37,8 +37,9 @@ from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import NAME, POINT, Row, TrialState, state_of
 from yolab.storage import claim
-from yolab.tracking import mlflow_runs, record, tags
-from yolab.tracking.journal import FILE_NAME, read_entries, send_entries
+from yolab.tracking import record, tags
+from yolab.tracking.journal import FILE_NAME
+from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
@@ -51,7 +52,6 @@ _TUNE = "tune"  # and tune-2, … : a part of the sweep each, which Tune restore
 _CHECKPOINTS_BEHIND = 3  # at most, of Tune's notes; one is usual
 _KEPT = 2  # checkpoints of a trial; Tune writes its whole state down for every so many
 _KEPT_FOR_OTHERS = 4  # where other trials go on from them
-_RUN_ID = "run_id"
 _FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
 _NOTED = ("epoch", *ray_train.NO_SCORES, LATENCY, "train_seconds", "time_total_s")  # of a report, in the events
 
@@ -208,8 +208,8 @@ class TuneCheckpoints(CheckpointStore):
     """The checkpoints of the Tune trial that this process runs. Tune is told no more than the driver needs, because it
     keeps statistics of every number and writes all of them down again and again."""
 
-    def __init__(self, scratch: Path, run_id: str) -> None:
-        self.scratch, self.run_id = scratch, run_id
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
         self.started = time.perf_counter()
         self.epoch, self.told = 0, dict(ray_train.NO_SCORES)
         self.stopped_early = False
@@ -222,7 +222,7 @@ class TuneCheckpoints(CheckpointStore):
         self.epoch = epoch
         whole = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
         seconds = time.perf_counter() - self.started
-        told = {**self.told, "epoch": epoch, "train_seconds": seconds, _RUN_ID: self.run_id}
+        told = {**self.told, "epoch": epoch, "train_seconds": seconds}
         try:
             tune.report(told, checkpoint=whole)
         except SystemExit:  # so Tune ends a trial that its scheduler stopped
@@ -241,15 +241,15 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
     name = config[NAME]
     if SweepFolder(trials.folder.place).has_succeeded(name):
         return
-    experiment, run_id = _open_run(trials, key, name, config[POINT])
+    experiment, _ = _opened(trials, key, name, config[POINT])
     folder = trials.path / name
     with tempfile.TemporaryDirectory() as scratch:
-        checkpoints = TuneCheckpoints(Path(scratch), run_id)
+        checkpoints = TuneCheckpoints(Path(scratch))
         try:
             if experiment.compute.workers > 1:
-                ray_train.fit(experiment, data, folder, trials.uri, run_id, callbacks=[TuneReportCallback()])
+                ray_train.fit(experiment, data, folder, trials.uri, callbacks=[TuneReportCallback()])
                 return
-            with tracked(folder, trials.uri, run_id, Path(scratch)) as tracking:
+            with tracked(folder, trials.uri, Path(scratch)) as tracking:
                 if trials.with_latency:
                     spec = DetectorSpec.of(experiment, trials.checked.names)
                     checkpoints.told[LATENCY] = 1000 * seconds_of(spec)  # on the device that the trial has
@@ -269,17 +269,18 @@ def _cannot_fit(error: Exception) -> bool:
     return out_of_memory or isinstance(error, UsageError)
 
 
-def _open_run(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> tuple[Experiment, str]:
-    """Return the experiment of a trial and the id of its MLflow run, the same one each time."""
+def _opened(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> tuple[Experiment, Outbox]:
+    """Return the experiment of a trial, and the outbox of its run, told that it is open."""
     experiment = search_space.at(trials.checked.experiment, point)
     checked = replace(trials.checked, experiment=experiment)
     note = "\n".join(f"- `{path}`: {value}" for path, value in point.items())
     own = {**trials.tags, tags.NOTE_TAG: note, tags.POINT_TAG: json.dumps(point), **trials.own_tags.get(name, {})}
-    return experiment, record.open_recorded(checked, trials.uri, name, f"{key}/{name}", own, trials.parent_id)
+    place = trials.folder.place / name
+    return experiment, record.opened(place, checked, f"{key}/{name}", own, trials.parent_id)
 
 
 class _Recorder(tune.Callback):
-    """In the driver: writes what happens to the trials to their folder, and ends their runs in MLflow."""
+    """In the driver: writes what happens to the trials to their folder, and to their outboxes, how their runs ended."""
 
     def __init__(self, trials: Trials, key: str) -> None:
         self.trials, self.key = trials, key
@@ -312,12 +313,11 @@ class _Recorder(tune.Callback):
         row = self.folder.rows()[name]
         had_all = result.get("epoch") == row["epochs"] or ended_by_patience(row.get("patience"), checkpoint)
         state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
-        run_id = result.get(_RUN_ID) or self._run_id(trial)
-        send_entries(read_entries(checkpoint / FILE_NAME), self.trials.uri, run_id)
         weights = str(checkpoint / WEIGHTS)
         metrics = {"trial_seconds": result["time_total_s"]}
-        mlflow_runs.finish_run(self.trials.uri, run_id, state, metrics, {tags.WEIGHTS_TAG: weights})
-        self._write(trial, state, result, weights=weights, run_id=run_id)
+        outbox = self._outbox(trial)
+        outbox.end(state, checkpoint / FILE_NAME, metrics, {tags.WEIGHTS_TAG: weights})
+        self._write(trial, state, result, weights=weights, run_id=outbox.run_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
@@ -326,11 +326,16 @@ class _Recorder(tune.Callback):
         self._end_badly(trial, state, str(error).strip().split("\n")[-1])
 
     def _end_badly(self, trial: Any, state: TrialState, reason: str) -> None:
+        journal = Path(trial.checkpoint.path) / FILE_NAME if trial.checkpoint else None
+        self._outbox(trial).end(state, journal, tags={tags.ERROR_TAG: reason})
         self._write(trial, state, {}, reason=reason)
-        mlflow_runs.finish_run(self.trials.uri, self._run_id(trial), state, tags={tags.ERROR_TAG: reason})
 
-    def _run_id(self, trial: Any) -> str:
-        return _open_run(self.trials, self.key, trial.config[NAME], trial.config[POINT])[1]
+    def _outbox(self, trial: Any) -> Outbox:
+        """Return the outbox of a trial, which may have failed before it opened its run itself."""
+        outbox = Outbox(self.trials.folder.place / trial.config[NAME])
+        if outbox.is_empty():
+            _opened(self.trials, self.key, trial.config[NAME], trial.config[POINT])
+        return outbox
 
     def _write(self, trial: Any, state: TrialState, result: Mapping[str, Any], **more: Any) -> None:
         event = {NAME: trial.config[NAME], "state": state, "time": round(time.time(), 2)}

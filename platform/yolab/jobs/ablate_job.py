@@ -15,7 +15,7 @@ from yolab.experiment import Experiment, Overrides, changes_of, did_you_mean, wi
 from yolab.jobs.checking import check
 from yolab.jobs.result import INTERRUPTED, Result
 from yolab.jobs.session import Session
-from yolab.jobs.trials import require_main_thread, run_trials
+from yolab.jobs.trials import deliver_left, require_main_thread, run_trials
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.models.spec import DetectorSpec
 from yolab.preflight import CheckedExperiment, check_model
@@ -27,7 +27,8 @@ from yolab.search.searchers import ListSearcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import TrialState
 from yolab.storage import claim
-from yolab.tracking import find_runs, mlflow_runs, record, tags
+from yolab.tracking import find_runs, record, tags
+from yolab.tracking.outbox import Outbox, delivering
 
 # Column -> the metric of a run that it shows, in percent
 _SCORES = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "ap_s": "ap_small", "ap_m": "ap_medium", "ap_l": "ap_large"}
@@ -97,23 +98,28 @@ def ablate(
     uri = session.uri_of(base)
     folder = _folder_of(session, asked, limits, fresh)
     with folder.held():
-        parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "table"))
+        outbox = record.opened(folder.place, checked, folder.key, record.tags_of(checked, "table"))
+        outbox.deliver(uri)
+        deliver_left(folder, uri)
         known = {} if fresh else find_runs.finished_by_digest(uri)
         missing = {place: each for place, each in every.items() if each.digest not in known}
         watcher.note(f"{len(every) - len(missing)} of {len(every)} runs are there already.")
         why = None
         if missing:
-            trials = _trials(folder, uri, parent_id, checked, missing, retries, asked.name)
+            trials = _trials(folder, uri, str(outbox.run_id), checked, missing, retries, asked.name)
             hours = Budget(hours=max_hours)
-            why = run_trials(trials, room, hours, len(missing), "The same command goes on.", watcher)
+            with delivering(uri) as delivery:
+                why = run_trials(trials, room, hours, len(missing), "The same command goes on.", delivery, watcher)
             done = find_runs.finished_by_digest(uri).items()
             known |= {d: run for d, run in done if not fresh or run["tags"].get(tags.SWEEP_TAG) == folder.name}
 
-        lines = _report(asked, limits, every, known, folder, uri, parent_id)
+        lines = _report(asked, limits, every, known, folder, outbox)
         lacking = tuple(f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known)
         state = TrialState.FINISHED if not lacking else TrialState.STOPPED if why else TrialState.FAILED
         note = (folder.place.path / f"{asked.name}.md").read_text()
-        mlflow_runs.finish_run(uri, parent_id, state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
+        outbox.end(state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
+        with delivering(uri) as delivery:
+            delivery.add(outbox)
     if lacking and why:
         watcher.note(f"Stopped, because {why.reason}. The same command goes on.")
     elif lacking:
@@ -188,14 +194,13 @@ def _report(
     every: Mapping[tuple[str, int], CheckedExperiment],
     known: Mapping[str, dict[str, Any]],
     folder: SweepFolder,
-    uri: str,
-    parent_id: str,
+    outbox: Outbox,
 ) -> list[Line]:
     """Return the lines of a table, saved in its folder and in MLflow."""
     results = {name: _result(name, table, every, known) for name in dict.fromkeys(name for name, _ in every)}
     groups = ablation_report.lines(table, {name: result for name, result in results.items() if result.runs})
     for file in ablation_report.save(table, budget.says, groups, folder.place.path):
-        mlflow_runs.log_artifact(uri, parent_id, file, "table")
+        outbox.file(file, "table")
     return [line for group in groups for line in group]
 
 

@@ -95,7 +95,7 @@ def _of_weights(
         raise UsageError(
             f"{names[0]} and {names[1]} were scored on different data: evaluate both on one set (`yolab evaluate`)."
         )
-    dataset = record.validation_set_of(one)
+    dataset = record.validation_set_of(uri, one)
     detections = [_detections(uri, run) for run in (one, other)]
     watcher.progress("Resampling the images")
     matches = [significance.match(dataset, each) for each in detections]

@@ -17,7 +17,7 @@ import psutil
 from yolab.errors import UsageError, YolabError
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
-from yolab.tracking import mlflow_runs
+from yolab.tracking import mlflow_runs, mlflow_uri
 from yolab.tracking.data_version import data_version
 
 GIB = 2**30
@@ -150,12 +150,9 @@ def _knock(address: str) -> None:
 
 
 def _mlflow(uri: str) -> Check:
-    shown = mlflow_runs.without_password(uri)
-    if mlflow_runs.database_is_missing(uri):
+    shown = mlflow_uri.without_password(uri)
+    if mlflow_uri.database_is_missing(uri):
         return Check("mlflow uri", f"{shown}, made by the first run")
-    # MLflow's own patience is minutes; what the user has set stays.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     try:
         mlflow_runs.check_answers(uri)
     except YolabError as error:

@@ -26,7 +26,7 @@ def logs(run: str, *, storage: str | Path | None = None, uri: str | None = None)
     with own.open() as file:
         while True:
             # asked before the last look
-            ended = find_runs.any_run(session.uri, found["run_id"])["end_time"] is not None
+            ended = mlflow_runs.has_ended(session.uri, found["run_id"])
             piece = file.read()
             if piece:
                 yield piece

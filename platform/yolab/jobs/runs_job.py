@@ -14,7 +14,7 @@ from yolab.experiment import did_you_mean
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.search.trial import TrialState
-from yolab.tracking import find_runs, mlflow_runs, runs_frame
+from yolab.tracking import find_runs, mlflow_runs, mlflow_uri, runs_frame
 from yolab.tracking.tags import DIGEST_TAG
 
 
@@ -74,7 +74,7 @@ def runs(
     found = _sorted(mlflow_runs.list_runs(place, experiment, parent, where=where), sort)[:limit]
     if export:
         runs_frame.export(found, Path(export))
-    return Runs(mlflow_runs.without_password(place), tuple(found), Path(export) if export else None)
+    return Runs(mlflow_uri.without_password(place), tuple(found), Path(export) if export else None)
 
 
 def _sorted(found: list[dict[str, Any]], name: str | None) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yolab.experiment import Experiment
 from yolab.storage import Storage
-from yolab.tracking import mlflow_runs
+from yolab.tracking import mlflow_runs, mlflow_uri
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Session:
         """Return the session of a storage (None: YOLAB_STORAGE, else `runs` here) and of an MLflow (None:
         MLFLOW_TRACKING_URI, else an SQLite file in the storage). Raises UsageError."""
         place = Storage.at(storage)
-        return cls(place, uri or mlflow_runs.default_uri(place.path))
+        return cls(place, mlflow_uri.absolute(uri) if uri else mlflow_uri.default_uri(place.path))
 
     def uri_of(self, experiment: Experiment) -> str:
         """Return the MLflow URI of an experiment; it has been asked whether it answers. Raises YolabError."""
-        uri = mlflow_runs.tracking_uri(experiment, self.uri)
+        uri = mlflow_uri.tracking_uri(experiment, self.uri)
         mlflow_runs.check_answers(uri)
         return uri

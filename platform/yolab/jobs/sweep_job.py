@@ -16,7 +16,7 @@ from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import INTERRUPTED
 from yolab.jobs.session import Session
 from yolab.jobs.sweeps_job import SweepStatus, as_markdown, sorted_rows
-from yolab.jobs.trials import require_main_thread, run_trials
+from yolab.jobs.trials import deliver_left, require_main_thread, run_trials
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.reports.search_figures import save_pictures
@@ -28,7 +28,8 @@ from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import POINT, TrialState, best_of
 from yolab.storage import claim
-from yolab.tracking import find_runs, mlflow_runs, record, tags
+from yolab.tracking import find_runs, record, tags
+from yolab.tracking.outbox import Outbox, delivering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,12 +161,14 @@ def resume(
     space = preparation.checked_space(request, str(folder.place))
     searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
     stop = None
+    uri = session.uri_of(checked.experiment)
     if searcher.is_left(folder.rows()):
-        uri = session.uri_of(checked.experiment)
         with folder.held():
             claim.extend(folder.place, request.work())
+            deliver_left(folder, uri)
             stop = _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
     else:
+        deliver_left(folder, uri)
         watcher.note(f"Nothing is left to do of {name}: `--more-trials N` adds some.")
     return _result(folder, request, stop)
 
@@ -247,18 +250,21 @@ def _go_on(
 ) -> Stop | None:
     """Run what is left of a sweep whose folder is held, and record how it ended; return why it did so before its end,
     if it did."""
-    parent_id = record.open_recorded(checked, uri, folder.name, folder.key, record.tags_of(checked, "sweep"))
+    outbox = record.opened(folder.place, checked, folder.key, record.tags_of(checked, "sweep"))
+    outbox.deliver(uri)
     of_trials = {tags.SWEEP_TAG: folder.name, tags.SCHEDULER_TAG: request.scheduler}
     settings = schedulers.Settings(checked.experiment.recipe.epochs, request.grace, request.reduction, space)
     trials = Trials(
-        folder, checked, uri, parent_id, record.tags_of(checked, "trial") | of_trials, searcher, request.retries,
-        request.scheduler, settings, with_latency=LATENCY in request.objectives,
+        folder, checked, uri, str(outbox.run_id), record.tags_of(checked, "trial") | of_trials, searcher,
+        request.retries, request.scheduler, settings, with_latency=LATENCY in request.objectives,
     )  # fmt: skip
     how_to_go_on = f"Go on with `yolab sweep resume {folder.name}`; the state is in {folder.place}."
-    stop = run_trials(trials, room, budget, request.trials, how_to_go_on, watcher)
-    if not searcher.is_left(folder.rows()):
-        stop = None
-    _record_end(trials, request, space, TrialState.STOPPED if stop else TrialState.FINISHED)
+    with delivering(uri) as delivery:
+        stop = run_trials(trials, room, budget, request.trials, how_to_go_on, delivery, watcher)
+        if not searcher.is_left(folder.rows()):
+            stop = None
+        _record_end(folder, outbox, request, space, TrialState.STOPPED if stop else TrialState.FINISHED)
+        delivery.add(outbox)
     if stop:
         watcher.note(f"Stopped, because {stop.reason}. {how_to_go_on}")
     elif len(folder.rows()) < (request.trials or 0):
@@ -266,16 +272,16 @@ def _go_on(
     return stop
 
 
-def _record_end(trials: Trials, request: SweepRequest, space: Space, state: TrialState) -> None:
-    """Put pictures, the best scores and a table into the sweep's run in MLflow, and end it."""
-    folder, rows = trials.folder, list(trials.folder.rows().values())
+def _record_end(folder: SweepFolder, outbox: Outbox, request: SweepRequest, space: Space, state: TrialState) -> None:
+    """Write down how a sweep ended; for MLflow with pictures, the best scores and a table."""
+    rows = list(folder.rows().values())
     folder.record_end(state)
     study = searchers.study_of(space, request.objectives, rows)
     for picture in save_pictures(study, folder.place.path / "pictures"):
-        mlflow_runs.log_artifact(trials.uri, trials.parent_id, picture, "sweep")
+        outbox.file(picture, "sweep")
     best = best_of(rows) or {}
     metrics = {name: float(best[name]) for name in TRIAL_METRICS if name in best}
-    mlflow_runs.finish_run(trials.uri, trials.parent_id, state, metrics, {tags.NOTE_TAG: as_markdown(folder)})
+    outbox.end(state, metrics=metrics, tags={tags.NOTE_TAG: as_markdown(folder)})
 
 
 def _result(folder: SweepFolder, request: SweepRequest, stop: Stop | None) -> SweepResult:

@@ -18,8 +18,9 @@ from yolab.preflight import CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
 from yolab.storage import claim
-from yolab.tracking import mlflow_runs, record, tags
+from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME, read_entries
+from yolab.tracking.outbox import delivering
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import EVALUATION
@@ -69,26 +70,32 @@ def train(
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
     uri = session.uri_of(described)
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
-    run_id = record.open_recorded(checked, uri, place.name, key, record.tags_of(checked, "train"))
-    try:
-        metrics = _learn(checked, place.path, uri, run_id, profile_steps, watcher)
-    except KeyboardInterrupt:
-        mlflow_runs.finish_run(uri, run_id, TrialState.STOPPED)
-        watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
-        raise
-    except Exception as error:
-        mlflow_runs.finish_run(uri, run_id, TrialState.FAILED, tags={tags.ERROR_TAG: str(error)})
-        raise
-    weights = place.path / CHECKPOINT / WEIGHTS
-    mlflow_runs.log_artifact(uri, run_id, weights)
-    for path in _pictures(checked.data.val, place.path / EVALUATION):
-        mlflow_runs.log_artifact(uri, run_id, path, EVALUATION)
-    mlflow_runs.finish_run(uri, run_id, TrialState.FINISHED, metrics, {tags.WEIGHTS_TAG: str(weights)})
-    return TrainResult(place.name, run_id, str(weights), metrics)
+    outbox = record.opened(place, checked, key, record.tags_of(checked, "train"))
+    outbox.deliver(uri)
+    journal = place.path / CHECKPOINT / FILE_NAME
+    with delivering(uri) as delivery:
+        try:
+            metrics = _learn(checked, place.path, uri, profile_steps, watcher)
+        except KeyboardInterrupt:
+            outbox.end(TrialState.STOPPED, journal)
+            delivery.add(outbox)
+            watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
+            raise
+        except Exception as error:
+            outbox.end(TrialState.FAILED, journal, tags={tags.ERROR_TAG: str(error)})
+            delivery.add(outbox)
+            raise
+        weights = place.path / CHECKPOINT / WEIGHTS
+        outbox.file(weights)
+        for path in _pictures(checked.data.val, place.path / EVALUATION):
+            outbox.file(path, EVALUATION)
+        outbox.end(TrialState.FINISHED, journal, metrics, {tags.WEIGHTS_TAG: str(weights)})
+        delivery.add(outbox)
+    return TrainResult(place.name, str(outbox.run_id), str(weights), metrics)
 
 
 def _learn(
-    checked: CheckedExperiment, folder: Path, uri: str, run_id: str, profile_steps: int, watcher: Watcher
+    checked: CheckedExperiment, folder: Path, uri: str, profile_steps: int, watcher: Watcher
 ) -> dict[str, float]:
     """Train, and return the metrics of the last epoch."""
     experiment = checked.experiment
@@ -103,13 +110,13 @@ def _learn(
         watcher.progress(f"Training, epoch {epoch}/{epochs}", done, total)
 
     if experiment.compute.workers == 1:
-        with tracked(folder, uri, run_id, folder) as tracking:
+        with tracked(folder, uri, folder) as tracking:
             reporter = Reporter(folder, FolderCheckpoints(folder), [tracking, _Announcer(say)])
             learn(experiment, checked.data, reporter, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
-        ray_train.run(experiment, checked.data, folder, uri, run_id, say, profile_steps)
+        ray_train.run(experiment, checked.data, folder, uri, say, profile_steps)
     return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
 
 

@@ -40,10 +40,11 @@ def trial(trials: int) -> list[dict[str, Any]]:
         session = Session.at(Path(scratch, "runs"))
         folder, uri = SweepFolder(session.storage / "bench"), session.uri_of(checked.experiment)
         claim.claim(folder.place, {})
-        parent = record.open_recorded(checked, uri, "bench", "bench", record.tags_of(checked, "sweep"))
+        outbox = record.opened(folder.place, checked, "bench", record.tags_of(checked, "sweep"))
+        outbox.deliver(uri)
         searcher = SampledSearcher(space, checked.experiment, checked.names, None, ("ap",), trials)
         of_trials = record.tags_of(checked, "trial")
-        described_trials = Trials(folder, checked, uri, parent, of_trials, searcher, 0, work=_learn_nothing)
+        described_trials = Trials(folder, checked, uri, str(outbox.run_id), of_trials, searcher, 0, work=_learn_nothing)
         process, memory = psutil.Process(), list[tuple[int, float]]()
         watched = SweepFolder(folder.place)
         with connected(), every_second(lambda: memory.append((watched.ended(), process.memory_info().rss / 2**20))):

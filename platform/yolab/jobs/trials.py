@@ -11,8 +11,9 @@ from yolab.preflight import Capacity
 from yolab.reports.trials_table import RunningTrials
 from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import TrialState
-from yolab.tracking import mlflow_runs, tags
+from yolab.search.trial import NAME, TrialState, state_of
+from yolab.tracking import tags
+from yolab.tracking.outbox import Delivery, Outbox, delivering
 
 
 def require_main_thread() -> None:
@@ -24,7 +25,13 @@ def require_main_thread() -> None:
 
 
 def run_trials(
-    trials: Trials, room: Capacity, limits: Budget, total: int | None, how_to_go_on: str, watcher: Watcher
+    trials: Trials,
+    room: Capacity,
+    limits: Budget,
+    total: int | None,
+    how_to_go_on: str,
+    delivery: Delivery,
+    watcher: Watcher,
 ) -> Stop | None:
     """Run trials and tell of them while they run; return why they were stopped, if the budget did so, or somebody
     elsewhere. What is interrupted, or fails, is recorded as such, and raised. The caller holds the trials' folder."""
@@ -33,11 +40,16 @@ def run_trials(
 
     def look() -> None:
         news = seen.news()
+        for row in news:
+            if state_of(row).has_ended:
+                delivery.add(Outbox(seen.place / row[NAME]))
         watcher.trials(RunningTrials(seen.name, list(seen.rows().values()), news, total))
 
     def end(state: TrialState, **more: str) -> None:
         if not trials.folder.lost:
-            mlflow_runs.finish_run(trials.uri, trials.parent_id, state, tags=more)
+            outbox = Outbox(trials.folder.place)
+            outbox.end(state, tags=more)
+            delivery.add(outbox)
 
     why: list[Stop] = []
     try:
@@ -58,3 +70,13 @@ def run_trials(
     if trials.folder.lost:
         raise YolabError(f"Another command has taken {seen.name} over, which this one gave no sign of life for.")
     return why[0] if why else None
+
+
+def deliver_left(folder: SweepFolder, uri: str) -> None:
+    """Let MLflow hear what it could not hear before of a sweep, or table, that nobody works on, and of its trials that
+    have ended."""
+    ended = [folder.place / name for name, row in folder.rows().items() if state_of(row).has_ended]
+    with delivering(uri) as delivery:
+        for outbox in map(Outbox, [folder.place, *ended]):
+            if outbox.left():
+                delivery.add(outbox)

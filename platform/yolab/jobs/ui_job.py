@@ -9,7 +9,7 @@ from pathlib import Path
 from yolab.errors import UsageError
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
-from yolab.tracking import mlflow_runs
+from yolab.tracking import mlflow_uri
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def ui(
     """Say how the runs' pages are served at a port. Raises UsageError without runs, or if the port is taken."""
     where = Session.at(storage, uri).uri
     if where.startswith(("http://", "https://")):
-        return Pages(mlflow_runs.without_password(where), None)
-    if mlflow_runs.database_is_missing(where):
+        return Pages(mlflow_uri.without_password(where), None)
+    if mlflow_uri.database_is_missing(where):
         raise UsageError(f"There are no runs at {where} yet: `yolab train EXPERIMENT.yaml` makes one.")
     _check_free(host, port)
     command = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", where, "--workers", "1")

@@ -2,36 +2,58 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.model import ModelInfo
 
 from yolab.errors import UsageError
 from yolab.models import weights
 from yolab.models.detector import Detector
 from yolab.models.spec import DetectorSpec
-from yolab.tracking import mlflow_runs
+from yolab.tracking import artifacts_beside, mlflow_runs
+from yolab.tracking.mlflow_uri import without_password
 
 WEIGHTS_FILE = "weights.safetensors"
-_REQUIREMENTS = ["faster-coco-eval", "mlflow", "numpy", "opencv-python-headless", "pydantic", "safetensors", "torch"]
+_REQUIREMENTS = [  # what served.py imports, and what that imports
+    f"yolab=={metadata.version('yolab')}",
+    "faster-coco-eval",
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "pydantic",
+    "safetensors",
+    "torch",
+    "torchvision",
+]
 
 
-def log_package(uri: str, run_id: str, weights_file: Path, metadata: dict[str, str]) -> str:
-    """Package a folded detector's weights with the run that made them; return the URI of the logged model."""
-    mlflow.set_tracking_uri(uri)
+def log_package(uri: str, run_id: str, weights_file: Path, about: dict[str, str]) -> ModelInfo:
+    """Package a folded detector's weights with the run that made them, whose state stays as it is. Raises UsageError if
+    the storage was moved, YolabError if MLflow can't be used."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    ended = mlflow_runs.client(uri).get_run(run_id).info
-    with mlflow.start_run(run_id=run_id):
-        info = mlflow.pyfunc.log_model(
-            name="detector",
+    with _speaking_to(uri):
+        client = mlflow_runs.client(uri)
+        run = client.get_run(run_id)
+        artifacts_beside.require_not_moved(uri, client.get_experiment(run.info.experiment_id))
+        # made here, since MLflow would put it into its default experiment, or fail the run together with the model
+        model = client.create_logged_model(run.info.experiment_id, "detector", run_id, params=run.data.params)
+        return Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            model_id=model.model_id,
+            run_id=run_id,
             python_model=str(Path(__file__).parent / "served.py"),
             artifacts={"weights": str(weights_file)},
             pip_requirements=_REQUIREMENTS,
-            metadata=metadata,
+            metadata=about,
         )
-    mlflow_runs.client(uri).set_terminated(run_id, ended.status, ended.end_time)  # the packaging is no part of the run
-    return str(info.model_uri)
 
 
 def open_registered(model_uri: str, uri: str) -> tuple[Detector, DetectorSpec]:
@@ -45,21 +67,32 @@ def download(model_uri: str, uri: str) -> Path:
     if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[^/@]+)", model_uri):
         raise UsageError(f"{model_uri} doesn't say which version: write models:/NAME@champion, or models:/NAME/1.")
 
-    mlflow.set_tracking_uri(uri)
-    try:
-        return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", tracking_uri=uri))
-    except (mlflow.MlflowException, OSError) as error:
-        raise UsageError(f"There is no model {model_uri} in {uri}: {error}") from None
+    with _speaking_to(uri):
+        try:
+            return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", tracking_uri=uri))
+        except MlflowException as error:
+            if not mlflow_runs.is_missing(error):
+                raise
+            raise UsageError(f"There is no model {model_uri} in {without_password(uri)}: {error}") from None
 
 
 def served(model_uri: str, uri: str) -> Any:
-    """Return the packaged model as MLflow serves it."""
-    mlflow.set_tracking_uri(uri)
-    return mlflow.pyfunc.load_model(model_uri)
+    """Return the packaged model as MLflow serves it. Raises YolabError if MLflow can't be used."""
+    with _speaking_to(uri):
+        return mlflow.pyfunc.load_model(model_uri)
 
 
 def lineage_of(model_uri: str, uri: str) -> dict[str, str]:
-    """Return what a registered model comes from: run, configuration, data and code."""
-    mlflow.set_tracking_uri(uri)
-    metadata = mlflow.models.get_model_info(model_uri).metadata or {}
-    return {"registered_model": model_uri, **{key: str(value) for key, value in metadata.items()}}
+    """Return what a registered model comes from: run, configuration, data and code. Raises YolabError if MLflow can't
+    be used."""
+    with _speaking_to(uri):
+        about = mlflow.models.get_model_info(model_uri).metadata or {}
+    return {"registered_model": model_uri, **{key: str(value) for key, value in about.items()}}
+
+
+@contextmanager
+def _speaking_to(uri: str) -> Iterator[None]:
+    """Let MLflow's own functions speak to the server at `uri` inside the block, and what they raise be words."""
+    with mlflow_runs.in_words(uri):
+        mlflow.set_tracking_uri(uri)
+        yield

@@ -1,11 +1,14 @@
 """The way of a run's model into the registry: folded, proven, packaged, then named champion."""
 
-import contextlib
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 
 from yolab.data import coco
 from yolab.errors import GateError, UsageError
@@ -69,40 +72,34 @@ def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[s
 def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
     """Fold the model of a run, let it prove itself on the run's validation split, register it and make it champion.
 
-    Nothing is registered if these very weights are the champion already. Raises GateError if a gate says no.
+    Nothing is registered if these very weights are the champion already. Raises GateError if a gate says no, YolabError
+    if MLflow can't be used.
     """
-    from mlflow import MlflowException
-
     called = find_runs.place_of(run)
     trained_file = Path(run["tags"][tags.WEIGHTS_TAG])
     if not trained_file.exists():
         raise UsageError(f"The weights of {called} are no longer at {trained_file}: train it again.")
-    client = mlflow_runs.client(uri)
     fingerprint = weights.fingerprint(trained_file)
-    try:
-        champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        champion = None
+    champion = _champion(uri, name)
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
-        metrics = _metrics_of(champion)
+        metrics = _metrics_in(champion.tags)
         _require([gates.verdict_on_ap50(metrics, least_ap50)], called)
         return Promotion(name, str(champion.version), called, False, (), metrics)
 
     trained, about = weights.load(trained_file)
-    evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(run), about.image_size, least_ap50)
+    evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(uri, run), about.image_size, least_ap50)
     verdicts = tuple(gate.check(evidence) for gate in gates.GATES.values())
     _require(verdicts, called)
-    folded, metrics = evidence.folded, evidence.after
 
-    lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint} | {f"yolab.{k}": f"{v:.6f}" for k, v in metrics.items()}
+    lineage = _lineage(run) | {_FINGERPRINT_TAG: fingerprint}
+    lineage |= {f"yolab.{metric}": f"{value:.6f}" for metric, value in evidence.after.items()}
     with tempfile.TemporaryDirectory() as scratch:
         folded_file = Path(scratch) / package.WEIGHTS_FILE
-        weights.save(folded, replace(about, folded=True), folded_file)
-        model_uri = package.log_package(uri, run["run_id"], folded_file, lineage)
-    package.served(model_uri, uri)  # a package that can't be loaded must not become champion
-    version = _register(client, name, model_uri, run["run_id"], lineage)
-    client.set_registered_model_alias(name, CHAMPION, version)
-    return Promotion(name, version, called, True, verdicts, metrics)
+        weights.save(evidence.folded, replace(about, folded=True), folded_file)
+        packaged = package.log_package(uri, run["run_id"], folded_file, lineage)
+    package.served(packaged.model_uri, uri)  # a package that can't be loaded must not become champion
+    version = _register(uri, name, packaged, lineage)
+    return Promotion(name, version, called, True, verdicts, _metrics_in(lineage))
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:
@@ -120,14 +117,45 @@ def _lineage(run: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _register(client: Any, name: str, model_uri: str, run_id: str, tags: dict[str, str]) -> str:
-    from mlflow import MlflowException
+def _champion(uri: str, name: str) -> ModelVersion | None:
+    """Return the champion of a registered model, None if there is none yet. Raises YolabError if MLflow can't say."""
+    with mlflow_runs.in_words(uri):
+        try:
+            return mlflow_runs.client(uri).get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if not mlflow_runs.is_missing(error):
+                raise
+            return None
 
-    with contextlib.suppress(MlflowException):  # it is there already
+
+def _register(uri: str, name: str, packaged: ModelInfo, about: dict[str, str]) -> str:
+    """Make a logged model the champion of a registered model; return its version. A model that was registered for it
+    goes again if there is no version. Raises YolabError if MLflow can't be used."""
+    with mlflow_runs.in_words(uri):
+        client = mlflow_runs.client(uri)
+        new = _create_unless_there(client, name)
+        try:
+            source = {"source": packaged.model_uri, "run_id": packaged.run_id, "model_id": packaged.model_id}
+            version = str(client.create_model_version(name, **source, tags=about).version)
+        except MlflowException:
+            if new:
+                client.delete_registered_model(name)
+            raise
+        client.set_registered_model_alias(name, CHAMPION, version)
+        return version
+
+
+def _create_unless_there(client: Any, name: str) -> bool:
+    """Register a model of that name; return whether it is new."""
+    try:
         client.create_registered_model(name, description="Detectors promoted by yolab.")
-    version = client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags)
-    return str(version.version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return False
+    return True
 
 
-def _metrics_of(version: Any) -> dict[str, float]:
-    return {name: float(version.tags[f"yolab.{name}"]) for name in METRICS if f"yolab.{name}" in version.tags}
+def _metrics_in(about: dict[str, str]) -> dict[str, float]:
+    """Return the scores that a version's tags hold."""
+    return {name: float(about[f"yolab.{name}"]) for name in METRICS if f"yolab.{name}" in about}

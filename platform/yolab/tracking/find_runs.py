@@ -8,7 +8,8 @@ from yolab.errors import UsageError
 from yolab.experiment import did_you_mean
 from yolab.search.schedulers import changes_points
 from yolab.search.trial import NAME, OBJECTIVES, POINT, Row, TrialState
-from yolab.tracking.mlflow_runs import STATE_TAG, list_runs, without_password
+from yolab.tracking.mlflow_runs import STATE_TAG, list_runs
+from yolab.tracking.mlflow_uri import without_password
 from yolab.tracking.tags import (
     DIGEST_TAG,
     KIND_TAG,

@@ -1,13 +1,16 @@
 """Runs in MLflow: where they are, open, finish and list them. Everything that needs an answer at once and may fail;
-the metrics of a training take the journal."""
+what a training has to say takes the outbox and the journal."""
 
+import hashlib
 import logging
 import os
+import posixpath
 import re
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,11 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from sqlalchemy.exc import SQLAlchemyError
 
 from yolab.errors import UsageError, YolabError
-from yolab.experiment import Experiment, did_you_mean
+from yolab.experiment import did_you_mean
 from yolab.search.trial import TrialState
+from yolab.tracking import artifacts_beside
+from yolab.tracking.mlflow_uri import database_is_missing, knock, without_password, without_password_of
+from yolab.tracking.tags import WEIGHTS_TAG
 
 KEY_TAG = "yolab.key"
 STATE_TAG = "yolab.state"
@@ -28,43 +34,34 @@ PARENT_TAG = "mlflow.parentRunId"
 PARAMS_PER_CALL = 100  # MLflow's limit
 RUNS_PER_PAGE = 1000
 SAMPLING_SECONDS = 5.0
-SQLITE = "sqlite:///"
+LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters that MLflow takes
+_SHOWN_OF_NAME = 200
+_GROUP = re.compile(r"^\w{1,30}/")
+_IS_CUT = " … (cut)"
 
 logger = logging.getLogger(__name__)
 
 
-def tracking_uri(experiment: Experiment, default: str) -> str:
-    """Return the MLflow URI of an experiment: its own, else the default. The folder of an SQLite file is made."""
-    configured = experiment.tracking.uri
-    uri = default if configured == "auto" else _absolute(configured)
-    file = _sqlite_file(uri)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    return uri
+@contextmanager
+def in_words(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises inside the block into one sentence, without the password that a URI may hold: every call
+    of MLflow stands in one."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = without_password_of(uri, str(error).split("\n")[0])
+        raise YolabError(f"MLflow at {without_password(uri)} can't be used: {reason}") from error
 
 
-def default_uri(storage: Path) -> str:
-    """Return the MLflow URI of MLFLOW_TRACKING_URI, else that of an SQLite file in the storage.
-
-    A relative SQLite path becomes absolute, because workers change directory.
-    """
-    return _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{storage}/mlflow.db")
-
-
-def database_is_missing(uri: str) -> bool:
-    """Return whether the URI names an SQLite file that isn't there yet: asking MLflow would make it, in ten seconds."""
-    file = _sqlite_file(uri)
-    return file is not None and not file.exists()
-
-
-def without_password(uri: str) -> str:
-    """Return the URI as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def is_missing(error: MlflowException) -> bool:
+    """Return whether MLflow answered that there is no such model, version or alias: any other error is an outage."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
 def check_answers(uri: str) -> None:
-    """Return if MLflow answers at the URI. Raises YolabError, with the reason, if it doesn't."""
-    with _in_words(uri):
+    """Return if MLflow answers at the URI. Raises YolabError, with the reason and within seconds, if it doesn't."""
+    with in_words(uri):
+        knock(uri)
         client(uri).search_experiments(max_results=1)
 
 
@@ -77,8 +74,19 @@ def client(uri: str) -> Any:
 
 
 def allowed_name(name: str) -> str:
-    """Return a metric's name as MLflow accepts it; a class called "tv+monitor" would otherwise stop its whole batch."""
-    return re.sub(r"[^/\w.\- :]", "_", name)
+    """Return a metric's name as MLflow accepts it: its own if it can be, else a safe one that no other name gets. A
+    class called "tv+monitor", or "a/", would otherwise stop its whole batch."""
+    if re.fullmatch(r"[/\w.\- :]+", name) and posixpath.normpath(name) == name and len(name) <= LONGEST_NAME:
+        return name
+    group = "".join(_GROUP.findall(name))
+    safe = re.sub(r"[^\w\- ]", "_", name.removeprefix(group))[:_SHOWN_OF_NAME]
+    return f"{group}{safe}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a parameter's or tag's value as MLflow accepts it. Both are for people and for filters: the experiment
+    itself is a file of the run."""
+    return text if len(text) <= most else text[: most - len(_IS_CUT)] + _IS_CUT
 
 
 def open_run(
@@ -97,20 +105,22 @@ def open_run(
     where it runs. Artifacts are next to an SQLite file, otherwise where the server chooses. One caller a key.
     Raises YolabError if MLflow can't be used, UsageError if the experiment was deleted.
     """
-    with _in_words(uri):
+    with in_words(uri):
         mlflow = client(uri)
         experiment_id = _experiment_id(mlflow, uri, experiment_name)
         same_key = mlflow.search_runs(
             [experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=["attributes.start_time ASC"], max_results=1
         )
-        all_tags = {**tags, KEY_TAG: key} | ({PARENT_TAG: parent_id} if parent_id else {})
+        all_tags = {name: _cut(str(value), LONGEST_TAG) for name, value in tags.items()} | {KEY_TAG: key}
+        all_tags |= {PARENT_TAG: parent_id} if parent_id else {}
         if same_key:
             run = same_key[0]
             mlflow.update_run(run.info.run_id, status=TrialState.RUNNING.mlflow_status)
-            mlflow.log_batch(run.info.run_id, tags=[RunTag(name, str(value)) for name, value in all_tags.items()])
+            mlflow.log_batch(run.info.run_id, tags=[RunTag(*tag) for tag in all_tags.items()])
         else:
             run = mlflow.create_run(experiment_id, tags=all_tags, run_name=run_name)
-        missing = [Param(name, str(value)) for name, value in params.items() if name not in run.data.params]
+        described = {name: _cut(str(value), LONGEST_PARAM) for name, value in params.items()}
+        missing = [Param(*param) for param in described.items() if param[0] not in run.data.params]
         for start in range(0, len(missing), PARAMS_PER_CALL):
             mlflow.log_batch(run.info.run_id, params=missing[start : start + PARAMS_PER_CALL], synchronous=True)
         return str(run.info.run_id)
@@ -128,7 +138,7 @@ def finish_run(
 
     Raises YolabError if MLflow can't be used.
     """
-    with _in_words(uri):
+    with in_words(uri):
         mlflow = client(uri)
         logged = mlflow.get_run(run_id).data._metric_objs
         value_of = {metric.key: metric.value for metric in logged}
@@ -136,21 +146,25 @@ def finish_run(
         now_ms = time.time_ns() // 1_000_000
         last = {allowed_name(name): float(value) for name, value in (metrics or {}).items()}
         points = [Metric(*point, now_ms, last_step) for point in last.items() if value_of.get(point[0]) != point[1]]
-        run_tags = [RunTag(name, str(value)) for name, value in {STATE_TAG: state, **(tags or {})}.items()]
+        all_tags = {STATE_TAG: state, **(tags or {})}
+        run_tags = [RunTag(name, _cut(str(value), LONGEST_TAG)) for name, value in all_tags.items()]
         mlflow.log_batch(run_id, metrics=points, tags=run_tags, synchronous=True)
         mlflow.set_terminated(run_id, state.mlflow_status)
 
 
 def log_artifact(uri: str, run_id: str, path: Path, artifact_path: str | None = None) -> None:
     """Keep a file with a run, in the folder `artifact_path` of its artifacts. Raises YolabError if MLflow can't."""
-    with _in_words(uri):
+    with in_words(uri):
         client(uri).log_artifact(run_id, str(path), artifact_path)
 
 
 def fetch(uri: str, run_id: str, artifact: str, target: Path) -> Path | None:
     """Copy a file of a run's artifacts into a local folder; return it, or None if there is none. Raises YolabError if
     MLflow can't be used."""
-    with _in_words(uri):
+    here = artifacts_beside.found_here(uri, run_id, artifact)
+    if here:
+        return Path(shutil.copy(here, target))
+    with in_words(uri):
         mlflow = client(uri)
         if artifact not in (item.path for item in mlflow.list_artifacts(run_id, artifact.rpartition("/")[0])):
             return None
@@ -160,8 +174,14 @@ def fetch(uri: str, run_id: str, artifact: str, target: Path) -> Path | None:
 def last_step(uri: str, run_id: str, metric: str) -> int | None:
     """Return the last step (an epoch) that a metric of a run has a value of. Raises YolabError if MLflow can't be
     used."""
-    with _in_words(uri):
+    with in_words(uri):
         return max((point.step for point in client(uri).get_metric_history(run_id, metric)), default=None)
+
+
+def has_ended(uri: str, run_id: str) -> bool:
+    """Return whether a run works no more. Raises YolabError if MLflow can't be used."""
+    with in_words(uri):
+        return bool(client(uri).get_run(run_id).info.status != TrialState.RUNNING.mlflow_status)
 
 
 def list_runs(
@@ -176,7 +196,7 @@ def list_runs(
     if database_is_missing(uri):
         return []
     wanted = " AND ".join(([f"tags.`{PARENT_TAG}` = '{parent}'"] if parent else []) + ([where] if where else []))
-    with _in_words(uri):
+    with in_words(uri):
         mlflow = client(uri)
         names = {found.experiment_id: found.name for found in _pages(mlflow.search_experiments)}
         if experiment is not None and experiment not in names.values():
@@ -188,7 +208,7 @@ def list_runs(
             if not where or error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             raise UsageError(f"MLflow can't read the filter {where!r}: {str(error).splitlines()[0]}") from None
-        return [_as_dict(run, names) for run in runs]
+        return [_as_dict(run, names, uri) for run in runs]
 
 
 def git_state(folder: Path) -> dict[str, str]:
@@ -201,8 +221,8 @@ def git_state(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def system_metrics(uri: str, run_id: str) -> Iterator[None]:
-    """Log the load of this machine every 5 seconds as MLflow's `system/…` metrics.
+def system_metrics(uri: str, run_id: Callable[[], str | None]) -> Iterator[None]:
+    """Log the load of this machine every 5 seconds as MLflow's `system/…` metrics, once the run has an id.
 
     A thread does it, which neither blocks nor fails the work inside and needs no active run. While MLflow is away,
     samples are kept.
@@ -217,17 +237,19 @@ def system_metrics(uri: str, run_id: str) -> Iterator[None]:
         thread.join(timeout=SAMPLING_SECONDS)
 
 
-def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
+def _sample(uri: str, run_id: Callable[[], str | None], stop: threading.Event) -> None:
     """Sample until `stop`. MLflow's own loop gives up for good at the first request that fails, hence this one."""
     monitor = None
     while not stop.is_set():
         try:
-            if monitor is None:
-                client(uri).get_run(run_id)  # the monitor itself would start again at step 0 if this failed
-                monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-            monitor.collect_metrics()
-            monitor.publish_metrics(monitor.aggregate_metrics())
-            monitor.mlflow_logger.flush()  # keeps what it could not send
+            known = run_id()
+            if monitor is None and known:
+                client(uri).get_run(known)  # the monitor itself would start again at step 0 if this failed
+                monitor = SystemMetricsMonitor(known, resume_logging=True, tracking_uri=uri)
+            if monitor:
+                monitor.collect_metrics()
+                monitor.publish_metrics(monitor.aggregate_metrics())
+                monitor.mlflow_logger.flush()  # keeps what it could not send
         except Exception as error:
             logger.debug("No system metrics for now: %s", error)
         stop.wait(SAMPLING_SECONDS)
@@ -236,10 +258,9 @@ def _sample(uri: str, run_id: str, stop: threading.Event) -> None:
 def _experiment_id(mlflow: Any, uri: str, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
-        file = _sqlite_file(uri)
-        root = file.parent / "artifacts" if file else None
+        root = artifacts_beside.folder_of(uri)
         try:
-            return str(mlflow.create_experiment(name, artifact_location=root.resolve().as_uri() if root else None))
+            return str(mlflow.create_experiment(name, artifact_location=root.as_uri() if root else None))
         except MlflowException as error:
             found = mlflow.get_experiment_by_name(name)
             if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:  # made by another process meanwhile
@@ -249,27 +270,8 @@ def _experiment_id(mlflow: Any, uri: str, name: str) -> str:
             f"The MLflow experiment {name!r} was deleted: take another name (tracking.experiment=…), "
             f"or bring it back with `mlflow experiments restore --experiment-id {found.experiment_id}`."
         )
+    artifacts_beside.require_not_moved(uri, found)
     return str(found.experiment_id)
-
-
-@contextmanager
-def _in_words(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises into one sentence, without the password that a URI may hold."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        shown = without_password(uri)
-        reason = str(error).split("\n")[0].replace(uri, shown)
-        raise YolabError(f"MLflow at {shown} can't be used: {reason}") from error
-
-
-def _absolute(uri: str) -> str:
-    file = _sqlite_file(uri)
-    return f"{SQLITE}{file.resolve()}" if file else uri
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -282,7 +284,10 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
             return
 
 
-def _as_dict(run: Any, experiment_names: Mapping[str, str]) -> dict[str, Any]:
+def _as_dict(run: Any, experiment_names: Mapping[str, str], uri: str) -> dict[str, Any]:
+    tags = dict(run.data.tags)
+    if WEIGHTS_TAG in tags:
+        tags[WEIGHTS_TAG] = artifacts_beside.path_here(uri, run.info.artifact_uri, tags[WEIGHTS_TAG])
     running = run.info.status == TrialState.RUNNING.mlflow_status
     return {
         "name": run.info.run_name,
@@ -291,7 +296,7 @@ def _as_dict(run: Any, experiment_names: Mapping[str, str]) -> dict[str, Any]:
         "status": run.info.status,
         "params": dict(run.data.params),
         "metrics": dict(run.data.metrics),
-        "tags": dict(run.data.tags),
+        "tags": tags,
         "start_time": run.info.start_time,
         "end_time": None if running else run.info.end_time,  # a resumed run still has its former one
         "parent_id": run.data.tags.get(PARENT_TAG),

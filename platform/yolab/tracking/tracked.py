@@ -4,24 +4,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from yolab.storage import Storage
 from yolab.tracking import mlflow_runs, run_log
-from yolab.tracking.journal import FILE_NAME, Flusher, Journal
+from yolab.tracking.flusher import Flusher
+from yolab.tracking.journal import FILE_NAME, Journal
+from yolab.tracking.outbox import Outbox
 from yolab.training.reporter import Observer
 
-PATIENCE_SECONDS = 20.0
+LAST_TRY_SECONDS = 5.0
 
 
 class Tracking(Observer):
-    """Writes a run's metrics to its journal and sends them, and the run's files, to MLflow. Without a flusher nothing
-    is sent."""
+    """Writes a run's metrics to its journal, the names of its files to its outbox, and wakes who sends both. Without a
+    flusher nothing is sent."""
 
-    def __init__(self, journal: Journal, flusher: Flusher | None) -> None:
-        self.journal, self.flusher = journal, flusher
+    def __init__(self, journal: Journal, outbox: Outbox, flusher: Flusher | None) -> None:
+        self.journal, self.outbox, self.flusher = journal, outbox, flusher
 
     def restored(self, checkpoint: Path | None) -> None:
         self.journal.restore(checkpoint)
-        if self.flusher:
-            self.flusher.wake()  # what the killed process could not send any more
+        self._wake()  # for what the killed process could not send any more
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.journal.append(epoch, metrics)
@@ -30,27 +32,31 @@ class Tracking(Observer):
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         run_log.say_epoch(epoch, metrics)
+        self._wake()
+
+    def file_kept(self, path: Path, under: str) -> None:
+        self.outbox.file(path, under)
+        self._wake()
+
+    def _wake(self) -> None:
         if self.flusher:
             self.flusher.wake()
 
-    def file_kept(self, path: Path, under: str) -> None:
-        if self.flusher:
-            self.flusher.send(path, under)
-
 
 @contextmanager
-def tracked(folder: Path, uri: str, run_id: str, scratch: Path) -> Iterator[Tracking]:
-    """Give the observer that tracks a run in MLflow run `run_id`, with the machine's load; its journal is in `scratch`.
+def tracked(folder: Path, uri: str, scratch: Path) -> Iterator[Tracking]:
+    """Give the observer that tracks in MLflow the run that was opened in the outbox of its `folder`, with the machine's
+    load; its journal is in `scratch`.
 
-    What the run says is logged in its `folder`. On leaving, also by an error, the rest is sent for up to 20 seconds;
-    what MLflow didn't take stays in the journal.
+    What the run says is logged in its folder. What MLflow has not taken soon after the end, also by an error, stays in
+    the outbox and in the journals of the checkpoints.
     """
-    journal = Journal(scratch / FILE_NAME)
-    flusher = Flusher(journal, uri, run_id)
-    with mlflow_runs.system_metrics(uri, run_id):
+    journal, outbox = Journal(scratch / FILE_NAME), Outbox(Storage(folder))
+    flusher = Flusher(lambda: outbox.deliver(uri, journal.path))
+    with mlflow_runs.system_metrics(uri, lambda: outbox.run_id):
         try:
             with run_log.written(folder):
-                yield Tracking(journal, flusher)
+                yield Tracking(journal, outbox, flusher)
         finally:
-            flusher.send(folder / run_log.FILE_NAME, "")
-            flusher.close(PATIENCE_SECONDS)
+            outbox.file(folder / run_log.FILE_NAME)
+            flusher.close(LAST_TRY_SECONDS)

@@ -1,0 +1,67 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny_set
+from yolab import preflight
+from yolab.errors import UsageError
+from yolab.experiment import build
+from yolab.search.trial import TrialState
+from yolab.storage import Storage
+from yolab.tracking import mlflow_runs, record
+from yolab.tracking.outbox import Outbox
+from yolab.tracking.tags import WEIGHTS_TAG
+
+
+def opened(small_set: Path, place: Path, **changes: Any) -> Outbox:
+    checked = preflight.check(build({}, tiny_set.experiment(small_set, **changes), "test"))
+    return record.opened(Storage(place), checked, "key", {})
+
+
+def test_a_long_list_of_classes_is_cut_for_people_and_whole_in_the_experiment_of_a_run(
+    small_set: Path, tmp_path: Path, mlflow_uri: str
+) -> None:
+    classes = [f"box={'a class with a rather long name, ' * 300}", "disc="]
+    opened(small_set, tmp_path / "run", data__classes=classes).deliver(mlflow_uri)
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert len(run["params"]["data.classes"]) == mlflow_runs.LONGEST_PARAM
+    assert record.validation_set_of(mlflow_uri, run).names == (classes[0].removeprefix("box="),)
+
+
+def test_the_validation_set_of_a_run_without_an_experiment_file_is_that_of_its_parameters(
+    small_set: Path, mlflow_uri: str
+) -> None:
+    params = {"data.path": str(small_set), "data.val": "val2017", "data.on_error": "fail"}
+    mlflow_runs.open_run(mlflow_uri, "tests", "a-run", "key", params=params, tags={})
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert len(record.validation_set_of(mlflow_uri, run).samples) == 8
+
+
+def test_the_password_of_an_experiments_mlflow_is_not_recorded(small_set: Path, tmp_path: Path) -> None:
+    opened(small_set, tmp_path / "run", tracking__uri="http://user:secret@server:5000")
+    recorded = [path for path in (tmp_path / "run").iterdir() if path.stat().st_size]
+    assert {path.name for path in recorded} == {"experiment.yaml", "outbox.jsonl"}
+    for path in recorded:
+        assert "http://server:5000" in path.read_text()
+        assert "secret" not in path.read_text()
+
+
+def test_a_storage_that_was_moved_is_read_and_not_written_to_where_it_was(
+    small_set: Path, tmp_path: Path, mlflow_uri: str
+) -> None:
+    storage, moved = tmp_path / "runs", tmp_path / "moved"
+    outbox = opened(small_set, storage / "run")
+    weights = storage / "run" / "checkpoint" / "weights.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    outbox.end(TrialState.FINISHED, tags={WEIGHTS_TAG: str(weights)})
+    outbox.deliver(mlflow_uri)
+    storage.rename(moved)
+    uri = f"sqlite:///{moved}/mlflow.db"
+    [run] = mlflow_runs.list_runs(uri)
+    assert run["tags"][WEIGHTS_TAG] == str(moved / "run" / "checkpoint" / "weights.safetensors")
+    assert mlflow_runs.fetch(uri, run["run_id"], record.EXPERIMENT, tmp_path) == tmp_path / record.EXPERIMENT
+    with pytest.raises(UsageError, match=f"{moved} was moved or copied from {storage}"):
+        opened(small_set, moved / "run").deliver(uri)
+    assert not storage.exists()
