@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Yolab
+from yolab.tracking import mlflow_runs
 
 
 @pytest.fixture
@@ -27,11 +28,14 @@ def free_port() -> int:
 
 def test_mlflow_serves_the_database_of_home(yolab: Yolab, mlflow_uri: str, started: list[list[str]]) -> None:
     port = free_port()
+    for name in ("first", "second"):
+        mlflow_runs.open_run(mlflow_uri, name, "a-run", name, params={}, tags={})
+    newest = mlflow_runs.client(mlflow_uri).get_experiment_by_name("second").experiment_id
     answer = yolab(
         "ui", "--storage", mlflow_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db"), "--port", str(port)
     )
     assert answer.code == 0
-    assert f"http://127.0.0.1:{port}" in answer.err
+    assert f"http://127.0.0.1:{port}/#/experiments/{newest}?workflowType=machine_learning" in answer.err
     [command] = started
     assert mlflow_uri in command
     assert str(port) in command

@@ -34,7 +34,8 @@ def test_the_trials_of_a_sweep_are_told_with_their_points_as_they_were(mlflow_ur
     assert within(space, [row]) == ({**row, "point": {"recipe.patience": None}},)
 
 
-def test_a_sweep_that_kept_no_points_is_refused_to_learn_from(mlflow_uri: str) -> None:
-    swept(mlflow_uri, {})
-    with pytest.raises(UsageError, match="earlier yolab made it, which kept no points"):
+@pytest.mark.parametrize("tags", [{}, {"yolab.point": '{"recipe.pati … (cut)'}])
+def test_a_sweep_that_kept_no_points_is_refused_to_learn_from(mlflow_uri: str, tags: dict[str, str]) -> None:
+    swept(mlflow_uri, tags)
+    with pytest.raises(UsageError, match="has no point, or a cut one"):
         find_runs.rows_of(mlflow_uri, "search")

@@ -9,7 +9,7 @@ from pathlib import Path
 from yolab.errors import UsageError
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
-from yolab.tracking import mlflow_uri
+from yolab.tracking import mlflow_runs, mlflow_uri
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ def ui(
         raise UsageError(f"There are no runs at {where} yet: `yolab train EXPERIMENT.yaml` makes one.")
     _check_free(host, port)
     command = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", where, "--workers", "1")
-    return Pages(f"http://{host}:{port}", (*command, "--host", host, "--port", str(port)))
+    return Pages(
+        f"http://{host}:{port}/{mlflow_runs.page_of_newest(where)}", (*command, "--host", host, "--port", str(port))
+    )
 
 
 def _check_free(host: str, port: int) -> None:

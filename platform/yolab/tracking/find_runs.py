@@ -49,18 +49,21 @@ def trials_of(uri: str, sweep: str) -> list[dict[str, Any]]:
 
 def rows_of(uri: str, sweep: str) -> list[Row]:
     """Return the trials of the newest sweep of that name that ended well, as rows of a sweep's folder have them: those
-    that were stopped early with the AP that they came to. Raises UsageError with the nearest name, or if an earlier
-    yolab made the sweep, which did not keep the points as they are."""
+    that were stopped early with the AP that they came to. Raises UsageError with the nearest name, or if the sweep's
+    points are not kept whole, as those of an earlier yolab's."""
     found = []
     for run in trials_of(uri, sweep):
         counts = {name: float(run["params"][name]) for name in ("params", "gflops") if name in run["params"]}
         known = {**run["metrics"], **counts}
         if run["status"] != TrialState.FINISHED.mlflow_status or "ap" not in known:
             continue
-        if POINT_TAG not in run["tags"]:
-            raise UsageError(f"Nothing can be learned from {sweep}: an earlier yolab made it, which kept no points.")
+        try:
+            point = json.loads(run["tags"][POINT_TAG])
+        except (KeyError, ValueError):  # a tag that is too long was cut
+            raise UsageError(
+                f"Nothing can be learned from {sweep}: {run['name']} has no point, or a cut one."
+            ) from None
         scores = {name: known[name] for name in OBJECTIVES if name in known}
-        point = json.loads(run["tags"][POINT_TAG])
         found.append({NAME: run["name"], "state": TrialState.FINISHED, POINT: point} | scores)
     return found
 

@@ -274,6 +274,17 @@ def _experiment_id(mlflow: Any, uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
+def page_of_newest(uri: str) -> str:
+    """Return where MLflow's pages list the runs of the experiment that the newest run belongs to: by themselves they
+    open in a mode for language models, in which no run is to be seen. Raises YolabError if MLflow can't be used."""
+    with in_words(uri):
+        mlflow = client(uri)
+        ids = [found.experiment_id for found in _pages(mlflow.search_experiments)]
+        newest = mlflow.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)
+    place = f"/{newest[0].info.experiment_id}" if newest else ""
+    return f"#/experiments{place}?workflowType=machine_learning"
+
+
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
     token = None
     while True:
