@@ -1,7 +1,7 @@
 """yolab evaluate: the COCO metrics of a model on a split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,11 @@ def evaluate(
         list[str] | None, typer.Option(help="old=new, as in data.classes of the run; as often as wanted.")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once; it changes no score.")] = 16,
+    padding: Annotated[
+        Literal["square", "rectangle"],
+        typer.Option(help="Of the short side; rectangles are faster, the published figures were measured with them."),
+    ] = "square",
     report: Annotated[
         Path | None, typer.Option(help="A folder for pictures of the result, and the detections as Parquet.")
     ] = None,
@@ -42,6 +46,7 @@ def evaluate(
             classes=classes or (),
             size=size,
             batch=batch,
+            padding=padding,
             report=report,
             submission=submission,
             storage=storage,

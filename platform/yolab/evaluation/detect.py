@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from yolab.data.loader import EvaluationBatch, evaluation_loader
+from yolab.data.loader import EvaluationBatch, Padding, evaluation_loader
 from yolab.data.samples import Sample
 from yolab.models.blueprint import check_size
 from yolab.models.detector import Detector
@@ -36,17 +36,18 @@ def detect(
     *,
     confidence: float = SCORED_CONFIDENCE,
     iou: float = IOU,
+    padding: Padding = "square",
     loader_processes: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ImageDetections]:
     """Return the detections in every image, on the model's device; the model is left in eval mode.
 
-    image_size: the long side in pixels; images of similar aspect are batched and padded to the largest stride. Raises
-    UsageError for a size that isn't a multiple of that stride.
+    image_size: the long side in pixels. padding: what becomes of the short one, as `EvaluationBatches` says. Raises
+    UsageError for a size that isn't a multiple of the largest stride.
     """
     check_size("The size", image_size, "this model", max(model.strides))
     model.eval()
-    loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes)
+    loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes, padding)
     found = []
     loaded: EvaluationBatch
     for number, loaded in enumerate(loader, start=1):
