@@ -13,7 +13,8 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     weights: Annotated[str, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")],
     output: Annotated[
-        Path | None, typer.Option(help="Where the pictures go; default: predictions in the storage.")
+        Path | None,
+        typer.Option(help="Where the pictures go; default: a new folder predictions in the storage."),
     ] = None,
     confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Leave out detections that score less; default: 0.25.")
@@ -25,6 +26,9 @@ def predict(
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
     objectness: Annotated[bool, typer.Option("--objectness", help="Also draw where each head sees objects.")] = False,
     most: Annotated[int | None, typer.Option(min=1, help="Look at so many images of those given.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pictures that are there; never the images themselves.")
+    ] = False,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,6 +46,7 @@ def predict(
             size=size,
             objectness=objectness,
             most=most,
+            overwrite=overwrite,
             storage=storage,
             watcher=watcher,
         )

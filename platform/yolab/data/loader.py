@@ -34,7 +34,7 @@ def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
     Raises YolabError if it can't be read or decoded.
     """
     try:
-        image = decode(sample.images.read(sample.file_name), _reduction(sample, at_least))
+        image = decode(sample.images.read(sample.file_name), _reduction(sample, at_least), sample.images.upright)
     except OSError as error:
         raise YolabError(f"Can't read {sample.path}: {error}.") from error
     if image is None:

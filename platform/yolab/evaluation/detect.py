@@ -16,6 +16,8 @@ from yolab.models.suppression import IOU, SCORED_CONFIDENCE, suppress
 if TYPE_CHECKING:  # a worker that trains needs no onnxruntime
     from yolab.models.onnx_file import OnnxDetector
 
+_LEAST_SIDE = 0.1  # pixels, to which `predict` rounds
+
 
 @dataclass(frozen=True)
 class ImageDetections:
@@ -25,6 +27,11 @@ class ImageDetections:
     boxes: Tensor
     scores: Tensor
     classes: Tensor
+
+    def with_area(self) -> "ImageDetections":
+        """Return those with sides that can be drawn and written: clipped to the image, a box may be a line."""
+        kept = (self.boxes[:, 2:] - self.boxes[:, :2] >= _LEAST_SIDE).all(1)
+        return ImageDetections(self.image_id, self.boxes[kept], self.scores[kept], self.classes[kept])
 
 
 @torch.no_grad()
