@@ -31,6 +31,7 @@ StorageOption = Annotated[
     typer.Option("--storage", envvar="YOLAB_STORAGE", show_envvar=False,
                  help="Where the runs are kept, a folder; default: YOLAB_STORAGE, else runs."),
 ]  # fmt: skip
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the GPU, where there is one.")]
 UriOption = Annotated[
     str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")
 ]

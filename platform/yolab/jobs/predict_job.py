@@ -18,7 +18,7 @@ from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.jobs.weights_source import open_weights
 from yolab.models.detector import Detector
-from yolab.models.device import choose_device
+from yolab.models.device import named_device
 from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
 from yolab.reports.pictures import save_detections, save_objectness
 from yolab.storage import Storage, claim
@@ -88,17 +88,18 @@ def predict(
     objectness: bool = False,
     most: int | None = None,
     overwrite: bool = False,
+    device: str | None = None,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Predictions:
     """Detect objects in images and save pictures with the boxes drawn into the folder `output` (None: a new one in the
     storage, `predictions`).
 
-    images: files, or folders of them; turned as EXIF says. weights: a .safetensors or .onnx file, or
-    models:/NAME@ALIAS. confidence, iou: what `suppression.suppress` takes; None: its settings for boxes that are shown.
-    size: the long side in pixels; None: as trained. objectness: also draw where each head sees objects. most: look at
-    so many images of those given. overwrite: replace pictures that are there, but never an image that was given. Raises
-    UsageError.
+    images: files, or folders of them; turned as EXIF says. weights: a .safetensors or .onnx file, models:/NAME@ALIAS,
+    or a run by its name or SWEEP/TRIAL. confidence, iou: what `suppression.suppress` takes; None: its settings for
+    boxes that are shown. size: the long side in pixels; None: as trained. objectness: also draw where each head sees
+    objects. most: look at so many images of those given. overwrite: replace pictures that are there, but never an image
+    that was given. device: such as cpu or cuda:1; None: the GPU, where there is one. Raises UsageError.
     """
     if objectness and str(weights).endswith(".onnx"):
         raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
@@ -111,7 +112,7 @@ def predict(
     model, spec = open_weights(weights, storage)
     image_size = size or spec.image_size
     detections = detect(
-        model.to(choose_device()),
+        model.to(named_device(device)),
         samples,
         image_size,
         batch=8,
@@ -202,6 +203,8 @@ def _draw_objectness(model: Detector, sample: Sample, size: int, target: Path) -
 def _files(images: Sequence[str | Path], watcher: Watcher) -> list[Path]:
     """Return the files that are given, and the image files of the folders; tell what else is in these. Raises
     UsageError if something isn't there, or there is no file."""
+    if not images:
+        raise UsageError("There is no image: give a run, or --weights, and image files, or folders of them.")
     found: list[Path] = []
     for path in map(Path, images):
         if path.is_dir():
