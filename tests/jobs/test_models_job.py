@@ -1,5 +1,6 @@
 """models, called as a function."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_what_was_counted_once_is_remembered(monkeypatch: pytest.MonkeyPatch, tm
     scales = ["width=0.125", "width=0.25"]
     first = [models_job.models("yolov7-tiny", scale=scale) for scale in scales]
     counted = []
-    monkeypatch.setattr(models_job, "cost", lambda *what: counted.append(what) or cost(*what))
+    module = importlib.import_module(models_job.__name__)  # what the package gives stands for it
+    monkeypatch.setattr(module, "cost", lambda *what: counted.append(what) or cost(*what))
     assert [models_job.models("yolov7-tiny", scale=scale) for scale in scales] == first
     assert counted == []
     models_job.models("yolov7-tiny", scale=scales[0], classes=3)
