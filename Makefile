@@ -42,7 +42,7 @@ demo: setup
 	@$(BIN)/yolab data version data/demo --check
 	@if test -d runs/demo; then $(BIN)/yolab sweep resume demo; else $(BIN)/yolab sweep demo --space demo --trials 4 --grace 6 --reduction 6; fi
 	@$(BIN)/yolab promote demo --model demo-detector --min-ap50 0.7
-	@$(BIN)/yolab predict data/demo/val2017 --most 4 --weights models:/demo-detector@champion --output runs/demo/pictures
+	@$(BIN)/yolab predict data/demo/val2017 --most 4 --weights models:/demo-detector@champion --output runs/demo/pictures --overwrite
 	@echo
 	@echo 'Look at the runs:    $(BIN)/yolab ui'
 	@echo 'Use the detector:    $(BIN)/yolab predict IMAGES --weights models:/demo-detector@champion'

@@ -204,21 +204,36 @@ def test_large_images_are_decoded_at_reduced_scale_but_never_below_the_size_draw
         assert max(read_image(sample, size).shape) == size
 
 
-@pytest.mark.parametrize(("width", "height"), [(3000, 2), (2, 3000), (3000, 1)])
-def test_a_thin_image_is_decoded_at_no_scale_that_leaves_nothing_of_it(width, height, tmp_path):
-    path = tmp_path / "thin.png"
-    cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    sample = Sample(ImageFolder(path.parent), path.name, 0, width, height, *nothing)
-    shape = read_image(sample, 64).shape
-    assert (max(shape[:2]), min(shape[:2])) == (64, 1)
+@pytest.mark.parametrize(
+    ("padding", "shape"),
+    [("square", (96, 96)), ("rectangle", (96, 128))],  # 64 + half a stride, 96 + half a stride
+)
+def test_padding_is_that_of_the_image_and_leads_back_to_it(dataset, padding, shape):
+    wide = next(sample for sample in dataset.samples if sample.width > sample.height)
+    for batch in (1, 5, 12):
+        batches = EvaluationBatches(list(dataset.samples), 96, batch, 32, padding)
+        loaded = [batches[number] for number in range(len(batches))]
+        assert sorted(s.image_id for each in loaded for s in each.samples) == list(range(12))
+        places = [(each, row) for each in loaded for row in range(len(each.samples))]
+        own, row = next(place for place in places if place[0].samples[place[1]].image_id == wide.image_id)
+        assert own.images.shape[2:] == shape
+        pixel = np.argwhere(own.images[row, 0].numpy() > 200).min(0)[::-1]
+        found = (torch.tensor(pixel.copy()) - own.margins[row]) / own.scales[row]
+        assert found.tolist() == pytest.approx(wide.boxes[0, :2].tolist(), abs=1)
 
 
-def test_evaluation_batches_are_padded_to_the_stride_with_a_margin_and_lead_back_to_the_image(dataset):
-    batches = EvaluationBatches(list(dataset.samples), 96, 6, 32)
-    first = batches[0]
-    assert first.images.shape == (6, 3, 96, 128)  # wide ones first; 64 + half a stride, 96 + half a stride
-    sample, margin, scale = first.samples[0], first.margins[0], first.scales[0]
-    pixel = np.argwhere(first.images[0, 0].numpy() > 200).min(0)[::-1]
-    found = (torch.tensor(pixel.copy()) - margin) / scale
-    assert found.tolist() == pytest.approx(sample.boxes[0, :2].tolist(), abs=1)
+@pytest.mark.parametrize(
+    ("width", "height", "size", "shape"),
+    [
+        (640, 427, 320, (213, 320)),
+        (500, 333, 640, (426, 640)),
+        (3000, 2, 64, (1, 64)),
+        (77, 154, 640, (640, 320)),
+        (2, 3000, 64, (64, 1)),
+        (3000, 1, 64, (1, 64)),
+    ],
+)
+def test_the_short_side_is_cut_to_whole_pixels(tmp_path, width, height, size, shape):
+    cv2.imwrite(str(tmp_path / "image.png"), np.full((height, width, 3), 200, np.uint8))
+    sample = Sample(ImageFolder(tmp_path), "image.png", 0, width, height, np.zeros((0, 4)), np.zeros(0, np.int64))
+    assert read_image(sample, size).shape[:2] == shape

@@ -19,6 +19,7 @@ from yolab.evaluation import confusion, detections_file
 from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.metrics import score, to_coco
 from yolab.models.suppression import suppress
+from yolab.reports.evaluation_figures import save_report
 
 
 def test_metrics_equal_pycocotools(scored):
@@ -69,6 +70,18 @@ def test_confusion_counts_what_was_found_as_what():
     ((image, shown),) = confusion.worst([right, sample], [fine, found], 3, most=5)
     assert image is sample
     assert len(shown.scores) == 3
+
+
+def test_the_matrix_shows_its_counts(scored, tmp_path):
+    dataset, _ = scored
+    detections = [
+        ImageDetections(s.image_id, torch.tensor(s.boxes), torch.ones(len(s.boxes)), torch.tensor(s.classes))
+        for s in dataset.samples
+    ]
+    save_report(dataset, detections, score(dataset, detections), tmp_path)
+    drawn = (tmp_path / "confusion.html").read_text()
+    counts = confusion.confusion(dataset.samples, detections, 3).tolist()
+    assert f'"text":{json.dumps(counts, separators=(",", ":"))},"texttemplate":"%{{text}}"' in drawn
 
 
 def test_categories_are_those_of_the_data_set(scored):

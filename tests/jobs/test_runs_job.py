@@ -6,6 +6,7 @@ from yolab.errors import UsageError
 from yolab.jobs import logs_job, runs_job
 from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
+from yolab.tracking.tags import KIND_TAG
 
 
 @pytest.fixture
@@ -45,3 +46,10 @@ def test_a_log_is_followed_until_its_run_ends(storage: Path, monkeypatch: pytest
     assert list(logs_job.logs("begun", storage=storage)) == ["begins\n", "ends\n"]
     with pytest.raises(UsageError, match="begunn is not there"):
         next(logs_job.logs("begunn", storage=storage))
+
+
+def test_a_sweep_has_no_log_but_its_trials_have(storage: Path) -> None:
+    tags = {KIND_TAG: "sweep"}
+    mlflow_runs.open_run(f"sqlite:///{storage}/mlflow.db", "cells", "search", "search", params={}, tags=tags)
+    with pytest.raises(UsageError, match=r"search is a sweep: its runs have logs, search/NAME\."):
+        next(logs_job.logs("search", storage=storage))

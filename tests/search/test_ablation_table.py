@@ -98,8 +98,8 @@ def test_wrong_names_and_rows_are_refused_with_the_nearest():
 @pytest.fixture
 def printed():
     table = ablation_table.read("table3", FOLDER)
-    values = {"params": [47.0], "flops": [125.0], "size": [640.0], "ap": [50.0, 52.0], "ap50": [70.0], "ap75": []}
-    better = values | {"params": [71.0], "ap": [53.0, 53.0]}
+    values = {"params": [47.0], "flops": [125.0], "size": [640.0], "ap": [0.5, 0.52], "ap50": [0.7], "ap75": []}
+    better = values | {"params": [71.0], "ap": [0.53, 0.53]}
     return table, lines(
         table, {"base (v7-X light)": RowResult(values, ["r1"]), "compound (v7-X)": RowResult(better, ["r2"])}
     )
@@ -108,19 +108,19 @@ def printed():
 def test_ours_stand_above_the_published_figures_and_improvements_below(printed):
     table, groups = printed
     cells = [as_text(line, table.columns) for group in groups for line in group]
-    assert cells[0] == ["base (v7-X light)", "ours", "47.0M", "125.0G", "640", "51.00 ± 1.41", "70.00", "-"]
-    assert cells[1] == ["base (v7-X light)", "published", "47.0M", "125.5G", "640", "51.7", "70.1", "56.0"]
-    assert cells[-2] == ["improvement (ours)", "ours", "+51%", "+0%", "-", "+2.0", "+0.0", "-"]
-    assert cells[-1] == ["improvement (published)", "published", "+52%", "+51%", "-", "+1.2", "+1.0", "+1.5"]
+    assert cells[0] == ["base (v7-X light)", "ours", "47.0M", "125.0G", "640", "0.5100 ± 0.0141", "0.7000", "-"]
+    assert cells[1] == ["base (v7-X light)", "published", "47.0M", "125.5G", "640", "0.517", "0.701", "0.560"]
+    assert cells[-2] == ["improvement (ours)", "ours", "+51%", "+0%", "-", "+0.020", "+0.000", "-"]
+    assert cells[-1] == ["improvement (published)", "published", "+52%", "+51%", "-", "+0.012", "+0.010", "+0.015"]
 
 
 def test_a_table_is_saved_for_spreadsheets_readmes_and_papers(printed, tmp_path):
     table, groups = printed
     files = {path.suffix: path for path in save(table, "Only a test.", groups, tmp_path)}
     rows = list(csv.DictReader(files[".csv"].open()))
-    assert rows[0]["ap"] == "51.0"
+    assert rows[0]["ap"] == "0.51"
     assert rows[0]["runs"] == "r1"
     assert rows[1]["source"] == "published"
     assert "Only a test." in files[".md"].read_text()
-    assert r"51.00 $\pm$ 1.41" in files[".tex"].read_text()
+    assert r"0.5100 $\pm$ 0.0141" in files[".tex"].read_text()
     assert r"+51\%" in files[".tex"].read_text()

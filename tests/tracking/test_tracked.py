@@ -52,6 +52,22 @@ def test_every_checkpoint_carries_the_journal_up_to_its_epoch(folder: Path, tmp_
     assert reporter.also(Recorder(stop_after=0)).should_stop()
 
 
+def test_the_log_has_the_epoch_after_which_a_scheduler_ends_a_trial(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ended(FolderCheckpoints):
+        def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+            super().save(epoch, metrics, checkpoint)
+            if epoch == 2:
+                raise SystemExit
+
+    caplog.set_level("INFO", logger="yolab")
+    reporter = Reporter(folder, Ended(folder), [Tracking(Journal(folder / FILE_NAME), None)])
+    with pytest.raises(SystemExit):
+        train(reporter, range(1, 5), tmp_path / "scratch")
+    assert [message.split("  ")[0] for message in caplog.messages] == ["epoch 1", "epoch 2"]
+
+
 def test_what_was_not_durable_is_repeated_and_in_the_journal_once(folder: Path, tmp_path: Path) -> None:
     class Failing(FolderCheckpoints):
         def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:

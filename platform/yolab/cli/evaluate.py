@@ -1,26 +1,34 @@
 """yolab evaluate: the COCO metrics of a model on a split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolab.cli.output import AsJson, StorageOption, print_table, show, terminal
-from yolab.jobs import evaluate_job
+from yolab.cli.output import AsJson, DeviceOption, StorageOption, print_table, show, terminal
+from yolab.jobs import evaluate_job, weights_source
 
 if TYPE_CHECKING:
     from yolab.jobs.evaluate_job import Evaluation
 
 
 def evaluate(
-    weights: Annotated[str, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")],
-    data: Annotated[Path, typer.Option(help="A data set in COCO layout.")],
+    run: Annotated[str | None, typer.Argument(help="A finished run, or SWEEP/TRIAL; or give --weights.")] = None,
+    weights: Annotated[str | None, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A data set in COCO layout; default: what the run was scored on.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which annotations to score against.")] = "val2017",
     classes: Annotated[
         list[str] | None, typer.Option(help="old=new, as in data.classes of the run; as often as wanted.")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Long side in pixels; default: as trained.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once; it changes no score.")] = 16,
+    padding: Annotated[
+        Literal["square", "rectangle"],
+        typer.Option(help="Of the short side; rectangles are faster, the published figures were measured with them."),
+    ] = "square",
+    device: DeviceOption = None,
     report: Annotated[
         Path | None, typer.Option(help="A folder for pictures of the result, and the detections as Parquet.")
     ] = None,
@@ -36,12 +44,14 @@ def evaluate(
     """
     with terminal() as watcher:
         result = evaluate_job.evaluate(
-            weights,
+            weights_source.one_of(run, weights),
             data,
             split,
             classes=classes or (),
             size=size,
             batch=batch,
+            padding=padding,
+            device=device,
             report=report,
             submission=submission,
             storage=storage,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from yolab.jobs.watcher import RunningTrials
 
 console = Console(stderr=True)
+_SPEED_SECONDS = 600  # over which the time left is reckoned: with evaluations between the epochs, not only steps
 
 # Options that many commands have
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -30,6 +31,7 @@ StorageOption = Annotated[
     typer.Option("--storage", envvar="YOLAB_STORAGE", show_envvar=False,
                  help="Where the runs are kept, a folder; default: YOLAB_STORAGE, else runs."),
 ]  # fmt: skip
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the GPU, where there is one.")]
 UriOption = Annotated[
     str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")
 ]
@@ -44,7 +46,9 @@ class Terminal(Watcher):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         # without redirection: rich would put back what stdout was when it began, and Ray's block sends that to stderr
         settings: Any = {"console": console, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
-        self._bar = Progress(*columns, disable=not console.is_terminal, **settings)
+        self._bar = Progress(
+            *columns, disable=not console.is_terminal, speed_estimate_period=_SPEED_SECONDS, **settings
+        )
         self._new_live = lambda: Live(**settings)
         self._task: Any = None
         self._what = ""
@@ -119,21 +123,25 @@ def print_json(document: Any) -> None:
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a table; fractions have three digits."""
-    table = Table(title=title, title_justify="left")
+    """Return a table; fractions have three digits. Where it is too wide its widest columns are folded, none is cut."""
+    table = Table(title=escape(title), title_justify="left")
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
+        table.add_row(*(escape(cell(value)) for value in row))
     return table
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on stdout, whole, however narrow the terminal."""
-    table = table_of(title, columns, rows)
-    out = Console()
-    needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
-    Console(width=max(needed, out.width)).print(table)
+    """Print a table on stdout: whole in a file or a pipe; in a terminal folded at spaces to its width, and where that
+    doesn't do, row by row with a line for each column."""
+    table, out = table_of(title, columns, rows), Console()
+    least, whole = Measurement.get(out, out.options.update(max_width=1000), table)
+    if not out.is_terminal:
+        out = Console(width=max(whole, out.width))
+    elif least > out.width:
+        table = table_of(title, ["", ""], [pair for row in rows for pair in [*zip(columns, row), ("", "")]])
+    out.print(table)
 
 
 def cell(value: Any) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from yolab.jobs.runs_job import Runs
 
 COLUMNS = ("name", "state", "AP", "AP50", "started", "seconds", "model", "digest")
+_DIGITS = 12  # of a digest that are shown
 
 
 def runs(
@@ -48,7 +49,8 @@ def _print(result: "Runs") -> None:
     rows = [
         [
             *(line.name, line.state, line.ap, line.ap50, line.started.strftime("%Y-%m-%d %H:%M:%S")),
-            *(None if line.seconds is None else f"{line.seconds:.1f}", line.model, line.digest),
+            None if line.seconds is None else f"{line.seconds:.1f}",
+            *(line.model, line.digest and line.digest[:_DIGITS]),
         ]
         for line in result.lines()
     ]

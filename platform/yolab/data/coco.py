@@ -132,19 +132,22 @@ def _samples(
     )
 
 
-def unlabelled(paths: Iterable[Path]) -> list[Sample]:
-    """Return image files without annotations as samples, numbered from 0. Raises UsageError if one is no image."""
-    samples = []
+def unlabelled(paths: Iterable[Path]) -> tuple[list[Sample], dict[Path, str]]:
+    """Return image files without annotations as samples, upright, numbered from 0, and why others can't be read."""
+    samples: list[Sample] = []
+    unreadable: dict[Path, str] = {}
     folders: dict[Path, ImageFolder] = {}
-    for number, path in enumerate(paths):
-        folder = folders.setdefault(path.parent, ImageFolder(path.parent))
+    for path in paths:
+        folder = folders.setdefault(path.parent, ImageFolder(path.parent, upright=True))
         try:
-            image = decode(folder.read(path.name))
+            image = decode(folder.read(path.name), upright=True)
         except OSError as error:
-            raise UsageError(f"{path} can't be read ({error.strerror}): leave it out.") from None
+            unreadable[path] = f"it can't be read ({error.strerror})"
+            continue
         if image is None:
-            raise UsageError(f"{path} is not an image that can be decoded: leave it out, or give JPEG or PNG files.")
+            unreadable[path] = "it is not an image that can be decoded"
+            continue
         height, width = image.shape[:2]
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        samples.append(Sample(folder, path.name, number, width, height, *nothing))
-    return samples
+        samples.append(Sample(folder, path.name, len(samples), width, height, *nothing))
+    return samples, unreadable

@@ -12,6 +12,7 @@ import numpy as np
 
 from yolab.errors import UsageError
 
+ENDINGS = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}  # of image files
 _FLAGS = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -22,13 +23,16 @@ _FLAGS = {
 
 class ImageFolder:
     """Images by name, as files, or out of Arrow shards that are opened by memory map, so that the processes of a node
-    share them. A shard is an Arrow IPC file of one record batch with the columns `file_name` and `image`."""
+    share them. A shard is an Arrow IPC file of one record batch with the columns `file_name` and `image`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    upright: whether its images are turned as EXIF says, as viewers show them; COCO's boxes refer to pixels as stored.
+    """
+
+    def __init__(self, folder: Path, upright: bool = False) -> None:
+        self.folder, self.upright = folder, upright
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageFolder, (self.folder,)  # another process maps the shards itself
+        return ImageFolder, (self.folder, self.upright)  # another process maps the shards itself
 
     @cached_property
     def _packed(self) -> dict[str, tuple[np.ndarray, int, int]] | None:
@@ -85,13 +89,12 @@ def _shard(path: Path) -> dict[str, tuple[np.ndarray, int, int]]:
     return {name: (pixels, begin, end) for name, begin, end in zip(names, ends, ends[1:])}
 
 
-def decode(encoded: np.ndarray, reduction: int = 1) -> np.ndarray | None:
-    """Return (rows, columns, 3) uint8 BGR, the sides divided by 1, 2, 4 or 8; None if that can't be decoded.
-
-    Pixels are as they are stored, whatever EXIF says of their orientation: COCO's boxes refer to these.
-    """
+def decode(encoded: np.ndarray, reduction: int = 1, upright: bool = False) -> np.ndarray | None:
+    """Return (rows, columns, 3) uint8 BGR, the sides divided by 1, 2, 4 or 8; None if that can't be decoded. Pixels are
+    as they are stored, or `upright`, turned as EXIF says."""
+    flags = _FLAGS[reduction] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
-        image: np.ndarray | None = cv2.imdecode(encoded, _FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
+        image: np.ndarray | None = cv2.imdecode(encoded, flags)
     except cv2.error:  # nothing in there
         return None
     return image

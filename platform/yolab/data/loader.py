@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
     Raises YolabError if it can't be read or decoded.
     """
     try:
-        image = decode(sample.images.read(sample.file_name), _reduction(sample, at_least))
+        image = decode(sample.images.read(sample.file_name), _reduction(sample, at_least), sample.images.upright)
     except OSError as error:
         raise YolabError(f"Can't read {sample.path}: {error}.") from error
     if image is None:
@@ -47,9 +48,10 @@ def _reduction(sample: Sample, at_least: float) -> int:
 
 
 def resized_shape(sample: Sample, size: int) -> tuple[int, int]:
-    """Return (rows, columns) of an image whose long side becomes `size` pixels."""
+    """Return (rows, columns) of an image whose long side becomes `size` pixels; the short one is cut to whole pixels,
+    as in the published code."""
     long_side = max(sample.width, sample.height)
-    rows, columns = (max(1, round(side * size / long_side)) for side in (sample.height, sample.width))
+    rows, columns = (max(1, side * size // long_side) for side in (sample.height, sample.width))
     return rows, columns
 
 
@@ -219,13 +221,21 @@ class EvaluationBatch:
     scales: Tensor
 
 
-class EvaluationBatches(TorchDataset):
-    """Unaugmented batches of similar aspect: sorted by it, padded to a multiple of `stride` that holds all."""
+Padding = Literal["square", "rectangle"]
 
-    def __init__(self, samples: list[Sample], size: int, batch: int, stride: int) -> None:
-        self.size, self.stride = size, stride
-        by_aspect = sorted(samples, key=lambda sample: (sample.height / sample.width, sample.image_id))
-        self.batches = [by_aspect[start : start + batch] for start in range(0, len(by_aspect), batch)]
+
+class EvaluationBatches(TorchDataset):
+    """Unaugmented batches of images that are padded to the same shape, which depends on the image alone, never on the
+    others of its batch: `size` × `size`; as a rectangle the least multiples of `stride` that leave a margin."""
+
+    def __init__(self, samples: list[Sample], size: int, batch: int, stride: int, padding: Padding = "square") -> None:
+        self.size, self.stride, self.padding = size, stride, padding
+        alike: dict[tuple[int, int], list[Sample]] = {}
+        for sample in samples:
+            alike.setdefault(self._padded_shape(sample), []).append(sample)
+        self.batches = [
+            group[start : start + batch] for group in alike.values() for start in range(0, len(group), batch)
+        ]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -233,8 +243,7 @@ class EvaluationBatches(TorchDataset):
     def __getitem__(self, index: int) -> EvaluationBatch:
         samples = self.batches[index]
         images = [read_image(sample, self.size) for sample in samples]
-        rows, columns = (self._padded(max(image.shape[axis] for image in images)) for axis in (0, 1))
-        padded = [pad_to(image, rows, columns) for image in images]
+        padded = [pad_to(image, *self._padded_shape(sample)) for image, sample in zip(images, samples)]
         sizes = [(image.shape[1] / s.width, image.shape[0] / s.height) for image, s in zip(images, samples)]
         return EvaluationBatch(
             to_batch([image for image, _, _ in padded]),
@@ -243,16 +252,21 @@ class EvaluationBatches(TorchDataset):
             torch.tensor(sizes, dtype=torch.float32),
         )
 
-    def _padded(self, side: int) -> int:
-        """Return ⌈side / stride + 0.5⌉ strides: always some margin, so that 640 becomes 672."""
-        return math.ceil(side / self.stride + 0.5) * self.stride
+    def _padded_shape(self, sample: Sample) -> tuple[int, int]:
+        """Return (rows, columns); a rectangle's are ⌈side / stride + 0.5⌉ strides, so that 640 becomes 672."""
+        if self.padding == "square":
+            return self.size, self.size
+        rows, columns = (math.ceil(side / self.stride + 0.5) * self.stride for side in resized_shape(sample, self.size))
+        return rows, columns
 
 
-def evaluation_loader(samples: list[Sample], size: int, batch: int, stride: int, processes: int) -> DataLoader:
+def evaluation_loader(
+    samples: list[Sample], size: int, batch: int, stride: int, processes: int, padding: Padding
+) -> DataLoader:
     """Return the loader of EvaluationBatch; each item is a batch already."""
     _prepare_fork(processes)
     return DataLoader(
-        EvaluationBatches(samples, size, batch, stride),
+        EvaluationBatches(samples, size, batch, stride, padding),
         batch_size=None,
         num_workers=processes,
         pin_memory=False,

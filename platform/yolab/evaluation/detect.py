@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from yolab.data.loader import EvaluationBatch, evaluation_loader
+from yolab.data.loader import EvaluationBatch, Padding, evaluation_loader
 from yolab.data.samples import Sample
 from yolab.models.blueprint import check_size
 from yolab.models.detector import Detector
@@ -15,6 +15,8 @@ from yolab.models.suppression import IOU, SCORED_CONFIDENCE, suppress
 
 if TYPE_CHECKING:  # a worker that trains needs no onnxruntime
     from yolab.models.onnx_file import OnnxDetector
+
+_LEAST_SIDE = 0.1  # pixels, to which `predict` rounds
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class ImageDetections:
     scores: Tensor
     classes: Tensor
 
+    def with_area(self) -> "ImageDetections":
+        """Return those with sides that can be drawn and written: clipped to the image, a box may be a line."""
+        kept = (self.boxes[:, 2:] - self.boxes[:, :2] >= _LEAST_SIDE).all(1)
+        return ImageDetections(self.image_id, self.boxes[kept], self.scores[kept], self.classes[kept])
+
 
 @torch.no_grad()
 def detect(
@@ -36,17 +43,18 @@ def detect(
     *,
     confidence: float = SCORED_CONFIDENCE,
     iou: float = IOU,
+    padding: Padding = "square",
     loader_processes: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ImageDetections]:
     """Return the detections in every image, on the model's device; the model is left in eval mode.
 
-    image_size: the long side in pixels; images of similar aspect are batched and padded to the largest stride. Raises
-    UsageError for a size that isn't a multiple of that stride.
+    image_size: the long side in pixels. padding: what becomes of the short one, as `EvaluationBatches` says. Raises
+    UsageError for a size that isn't a multiple of the largest stride.
     """
     check_size("The size", image_size, "this model", max(model.strides))
     model.eval()
-    loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes)
+    loader = evaluation_loader(list(samples), image_size, batch, max(model.strides), loader_processes, padding)
     found = []
     loaded: EvaluationBatch
     for number, loaded in enumerate(loader, start=1):

@@ -57,12 +57,13 @@ def load(path: Path) -> list[ImageDetections]:
     table = pq.read_table(path)
     said = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
     check_version(said.get(FORMAT), _FORMAT, str(path))
-    image_id, label = table["image_id"].to_numpy(), table["class"].fill_null(-1).to_numpy()
-    score = table["score"].to_numpy()
+    table = table.take(pc.sort_indices(table, [("image_id", "ascending")]))  # stable: scores still fall
+    images, counts = np.unique(table["image_id"].to_numpy(), return_counts=True)
+    label = table["class"].fill_null(-1).to_numpy()
     boxes = np.stack([table[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], 1)
+    columns = [np.split(values, counts.cumsum()[:-1]) for values in (boxes, table["score"].to_numpy(), label)]
     found = []
-    for image in np.unique(image_id):
-        rows = np.flatnonzero((image_id == image) & (label >= 0))
-        parts = (torch.from_numpy(values[rows]) for values in (boxes, score, label))
-        found.append(ImageDetections(int(image), *parts))
+    for image, box, score, of_class in zip(images.tolist(), *columns):
+        known = of_class >= 0
+        found.append(ImageDetections(image, *(torch.from_numpy(each[known]) for each in (box, score, of_class))))
     return found

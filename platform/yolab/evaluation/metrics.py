@@ -54,12 +54,13 @@ def score(dataset: Dataset, detections: Sequence[ImageDetections]) -> Scores:
 
 def to_coco(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[dict[str, Any]]:
     """Return detections as a COCO results file holds them, which COCO's test server takes: category ids of the data
-    set, x y width height."""
+    set, x y width height; rounded as in the published code, sides to three digits and scores to five."""
     rows = []
     for found in detections:
         corners = found.boxes.numpy().astype(np.float64)
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).round(3).tolist()
-        for box, confidence, label in zip(boxes, found.scores.tolist(), found.classes.tolist()):
+        scores = found.scores.numpy().astype(np.float64).round(5).tolist()
+        for box, confidence, label in zip(boxes, scores, found.classes.tolist()):
             category = dataset.category_ids[label]
             rows.append({"image_id": found.image_id, "category_id": category, "bbox": box, "score": confidence})
     return rows

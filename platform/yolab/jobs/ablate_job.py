@@ -226,7 +226,7 @@ def _result(
         values.setdefault("size", []).append(float(run["params"]["data.image_size"]))
         for column, metric in _SCORES.items():
             if column in values and metric in run["metrics"]:
-                values[column].append(100 * run["metrics"][metric])
+                values[column].append(run["metrics"][metric])
     if "fps" in values and found:
         values["fps"] = [1 / seconds_of(DetectorSpec.of(checked[0].experiment, checked[0].names))]
     return RowResult({column: values[column] for column in table.columns}, [run["run_id"] for run in found])

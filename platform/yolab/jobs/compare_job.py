@@ -26,7 +26,7 @@ Run = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Comparison(Result):
-    """The difference of AP, second minus first, in points, with its interval at 95 %, of two sets of weights or of two
+    """The difference of AP, second minus first, with its interval at 95 %, of two sets of weights or of two
     recipes; what that means; of both runs the metrics (fractions) and the parameters that differ."""
 
     about: Literal["weights", "recipes"]
@@ -88,7 +88,7 @@ def _of_weights(
     report: str | Path | None,
     watcher: Watcher,
 ) -> tuple[Interval, str]:
-    """Return the interval between two sets of weights, in AP points, and what it means."""
+    """Return the interval between two sets of weights, in AP, and what it means."""
     tags = [run["tags"].get(DATA_DIGEST_TAG) for run in (one, other)]
     splits = [[run["params"].get(f"data.{part}") for part in ("val", "classes")] for run in (one, other)]
     if tags[0] != tags[1] or splits[0] != splits[1]:
@@ -99,7 +99,7 @@ def _of_weights(
     detections = [_detections(uri, run) for run in (one, other)]
     watcher.progress("Resampling the images")
     matches = [significance.match(dataset, each) for each in detections]
-    interval = _in_points(significance.of_weights(matches[0], matches[1], resamples))
+    interval = significance.of_weights(matches[0], matches[1], resamples)
     if report:
         picture = Path(report) / "differences.jpg"
         if save_differences(dataset, detections[0], detections[1], picture):
@@ -111,7 +111,7 @@ def _of_weights(
 
 
 def _of_recipes(uri: str, one: Run, other: Run, names: tuple[str, str], watcher: Watcher) -> tuple[Interval, str]:
-    """Return the interval between the mean scores of two recipes, in AP points, and what it means."""
+    """Return the interval between the mean scores of two recipes, in AP, and what it means."""
     scores = []
     for run, name in ((one, names[0]), (other, names[1])):
         runs = find_runs.runs_of_recipe(uri, run)
@@ -124,9 +124,9 @@ def _of_recipes(uri: str, one: Run, other: Run, names: tuple[str, str], watcher:
     if one["tags"][RECIPE_TAG] == other["tags"][RECIPE_TAG]:
         raise UsageError(f"{names[0]} and {names[1]} are runs of one recipe.")
     for name, values in zip(names, scores):
-        told = f"{name}: mean AP {100 * fmean(values):.2f}, standard deviation {100 * stdev(values):.2f}"
+        told = f"{name}: mean AP {fmean(values):.4f}, standard deviation {stdev(values):.4f}"
         watcher.note(f"{told} over {len(values)} seeds")
-    interval = _in_points(significance.of_recipes(*scores))
+    interval = significance.of_recipes(*scores)
     seeds = " and ".join(str(count) for count in dict.fromkeys(map(len, scores)))
     return interval, _sentence("recipes", interval, names, f" with {seeds} seeds")
 
@@ -134,12 +134,12 @@ def _of_recipes(uri: str, one: Run, other: Run, names: tuple[str, str], watcher:
 def _sentence(what: str, interval: Interval, names: tuple[str, str], seeds: str) -> str:
     if not interval.is_shown:
         return (
-            f"No difference shown between these {what}{seeds}: it lies between {interval.low:+.2f} and "
-            f"{interval.high:+.2f} AP at 95 %."
+            f"No difference shown between these {what}{seeds}: it lies between {interval.low:+.4f} and "
+            f"{interval.high:+.4f} AP at 95 %."
         )
     low, high = sorted((abs(interval.low), abs(interval.high)))
     better = names[1] if interval.low > 0 else names[0]
-    return f"These {what} differ by {low:.2f} to {high:.2f} AP at 95 %{seeds}: {better} is better."
+    return f"These {what} differ by {low:.4f} to {high:.4f} AP at 95 %{seeds}: {better} is better."
 
 
 def _detections(uri: str, run: Run) -> list[ImageDetections]:
@@ -159,7 +159,3 @@ def _changed(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tupl
         for path in sorted({*one, *other})
         if one.get(path) != other.get(path) and not path.startswith(_ELSEWHERE)
     }
-
-
-def _in_points(interval: Interval) -> Interval:
-    return Interval(100 * interval.difference, 100 * interval.low, 100 * interval.high)

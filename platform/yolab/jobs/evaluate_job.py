@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from yolab.data import coco
+from yolab.data.coco import Dataset
 from yolab.data.combined import with_classes
+from yolab.data.loader import Padding
+from yolab.errors import UsageError
 from yolab.evaluation import detections_file
 from yolab.evaluation.detect import detect
 from yolab.evaluation.metrics import score, to_coco
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
-from yolab.jobs.weights_source import open_weights
-from yolab.models.device import choose_device
+from yolab.jobs.weights_source import open_weights, run_of
+from yolab.models.device import named_device
 from yolab.reports.evaluation_figures import save_report
 
 
@@ -47,12 +50,14 @@ class Evaluation(Result):
 
 def evaluate(
     weights: str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     split: str = "val2017",
     *,
     classes: Sequence[str] = (),
     size: int | None = None,
     batch: int = 16,
+    padding: Padding = "square",
+    device: str | None = None,
     report: str | Path | None = None,
     submission: str | Path | None = None,
     storage: str | Path | None = None,
@@ -60,27 +65,31 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on a split of a data set in COCO layout.
 
-    weights: a .safetensors or .onnx file, or models:/NAME@ALIAS. classes: old=new, as in an experiment's data.classes.
-    size: the long side in pixels; None: as trained. report: a folder for pictures and the detections as Parquet.
-    submission: a JSON file for COCO's test server; the split needs no annotations then. Raises UsageError.
+    weights: a .safetensors or .onnx file, models:/NAME@ALIAS, or a run by its name or SWEEP/TRIAL. data: None: what the
+    run was scored on. classes: old=new, as in an experiment's data.classes. size: the long side in pixels; None: as
+    trained. padding: "square", or "rectangle", which is faster where images are wide, and which the published figures
+    were measured with; the AP differs a little. `batch` never changes it. device: such as cpu or cuda:1; None: the GPU,
+    where there is one. report: a folder for pictures and the detections as Parquet. submission: a JSON file for COCO's
+    test server; the split needs no annotations then. Raises UsageError.
     """
     model, spec = open_weights(weights, storage)
-    dataset = with_classes(coco.load(Path(data), split), list(classes))
+    dataset = _dataset(weights, data, split, list(classes), storage)
     dataset.require_names(spec.names, str(weights))
     detections = detect(
-        model.to(choose_device()),
+        model.to(named_device(device)),
         dataset.samples,
         size or spec.image_size,
         batch,
+        padding=padding,
         progress=lambda done, total: watcher.progress("Evaluating", done, total),
     )
     if submission:
         Path(submission).parent.mkdir(parents=True, exist_ok=True)
         Path(submission).write_text(json.dumps(to_coco(dataset, detections)))
         watcher.note(f"For the test server: {submission}")
-    about = (str(weights), str(data), split, len(dataset.samples))
+    about = (str(weights), str(data or dataset.root), dataset.split, len(dataset.samples))
     if not dataset.truth:
-        watcher.note(f"{split} has no annotations, so there is nothing to score against.")
+        watcher.note(f"{dataset.split} has no annotations, so there is nothing to score against.")
         return Evaluation(*about, {}, ())
     scores = score(dataset, detections)
     if report:
@@ -89,3 +98,18 @@ def evaluate(
         watcher.note(f"Pictures and detections: {report}")
     by_class = zip(dataset.names, scores.class_ap.tolist(), scores.class_ap50.tolist())
     return Evaluation(*about, scores.metrics, tuple(ClassScore(*each) for each in by_class))
+
+
+def _dataset(
+    weights: str | Path, data: str | Path | None, split: str, classes: list[str], storage: str | Path | None
+) -> Dataset:
+    """Return the split to score on: of the data that is named, else the one that the run was scored on."""
+    if data is not None:
+        return with_classes(coco.load(Path(data), split), classes)
+    run = run_of(weights, storage)
+    if run is None:
+        raise UsageError(f"{weights} is no run, so it doesn't say on what to score it: give --data.")
+    from yolab.jobs.session import Session  # only then: it imports MLflow, which takes 2 s
+    from yolab.tracking import record
+
+    return record.validation_set_of(Session.at(storage).uri, run)

@@ -9,6 +9,7 @@ from yolab.errors import UsageError
 from yolab.jobs.session import Session
 from yolab.tracking import find_runs, mlflow_runs
 from yolab.tracking.run_log import FILE_NAME
+from yolab.tracking.tags import KIND_TAG, PARENTS
 
 _LOOK_SECONDS = 1.0
 
@@ -19,6 +20,9 @@ def logs(run: str, *, storage: str | Path | None = None, uri: str | None = None)
     log."""
     session = Session.at(storage, uri)
     found = find_runs.any_run(session.uri, run)
+    kind = found["tags"].get(KIND_TAG)
+    if kind in PARENTS:
+        raise UsageError(f"{run} is a {kind}: its runs have logs, {run}/NAME. `yolab runs --sweep {run}` lists them.")
     own = session.storage.path / find_runs.place_of(found) / FILE_NAME
     if not own.exists():
         yield _kept(session.uri, found["run_id"], run)

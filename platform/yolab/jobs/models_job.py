@@ -1,11 +1,13 @@
 """Models: what every model costs, as it is and scaled."""
 
+import hashlib
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from yolab.data.cache import FilesState, Remembered
 from yolab.errors import UsageError
 from yolab.evaluation.latency import on_threads, seconds_of
 from yolab.experiment import Model, Scale, build
@@ -13,7 +15,7 @@ from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.models import zoo
 from yolab.models.blueprint import check_size, misplaced_identities
-from yolab.models.count import cost, counts_of
+from yolab.models.count import Cost, cost, counts_of
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.spec import DetectorSpec
 from yolab.models.zoo.published_figures import Published
@@ -79,7 +81,12 @@ def models(
     blueprints = [zoo.find(name)] if name else list(zoo.BLUEPRINTS.values())
     for told in misplaced_identities(blueprints[0]) if name else ():
         watcher.note(f"note: {told}")
-    counted = tuple(_cost_of(Model(name=each.name, scale=factors), classes, size) for each in blueprints)
+    remembered = Remembered("models-1", FilesState(sorted(Path(zoo.__file__).parents[1].rglob("*.py"))))
+    known = remembered.recall() or {}
+    count = len(known)
+    counted = tuple(_cost_of(Model(name=each.name, scale=factors), classes, size, known) for each in blueprints)
+    if len(known) > count:
+        remembered.keep(known)
     return Models(counted, is_scaled=bool(scale))
 
 
@@ -131,15 +138,19 @@ def _scale_of(text: str) -> Scale:
     return build({"name": "scaled"}, changes, source="--scale", changed_by="--scale").model.scale
 
 
-def _cost_of(model: Model, classes: int, size: int | None) -> ModelCost:
-    """Return what a model costs. Raises UsageError if it can't work at this size."""
+def _cost_of(model: Model, classes: int, size: int | None, known: dict[str, list[Any]]) -> ModelCost:
+    """Return what a model costs, by what is `known` of it or else is counted now. Raises UsageError if it can't work at
+    this size."""
     blueprint = blueprint_of(model)
     if size is not None:
         with torch.device("meta"):
             stride = max(Detector(blueprint, classes).strides)
         check_size("--size", size, model.name, stride)
     image_size = size or blueprint.image_size
-    counted = cost(blueprint, classes, image_size)
+    key = hashlib.sha256(f"{blueprint!r} {classes} {image_size}".encode()).hexdigest()
+    if key not in known:
+        known[key] = list(astuple(cost(blueprint, classes, image_size)))
+    counted = Cost(*known[key])
     gflops = round(counted.gflops, 3)
     return ModelCost(
         model.name, counted.params, counted.params_fused, gflops, image_size, zoo.PUBLISHED.get(model.name)

@@ -1,7 +1,8 @@
 """Predict: detect objects in images and draw them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,18 @@ import torch
 
 from yolab.data import coco
 from yolab.data.coco import Sample
+from yolab.data.images import ENDINGS
 from yolab.data.loader import EvaluationBatches
-from yolab.errors import UsageError
+from yolab.errors import UsageError, YolabError
 from yolab.evaluation.detect import ImageDetections, detect
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.jobs.weights_source import open_weights
 from yolab.models.detector import Detector
-from yolab.models.device import choose_device
+from yolab.models.device import named_device
 from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
 from yolab.reports.pictures import save_detections, save_objectness
-from yolab.storage import Storage
-
-_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+from yolab.storage import Storage, claim
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,26 @@ class ImagePrediction:
 
 
 @dataclass(frozen=True)
+class UnreadableImage:
+    """A file that was left out, and why."""
+
+    image: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Predictions(Result):
-    """`images` in the order in which they were given."""
+    """`images` in the order in which they were given; the files that can't be read are `unreadable`."""
 
     images: tuple[ImagePrediction, ...]
+    unreadable: tuple[UnreadableImage, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return YolabError.exit_code if self.unreadable else 0
 
     def document(self) -> list[dict[str, Any]]:
-        return [each.document() for each in self.images]
+        return [each.document() for each in self.images] + [asdict(each) for each in self.unreadable]
 
     def __iter__(self) -> Iterator[ImagePrediction]:
         return iter(self.images)
@@ -74,24 +87,32 @@ def predict(
     size: int | None = None,
     objectness: bool = False,
     most: int | None = None,
+    overwrite: bool = False,
+    device: str | None = None,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Predictions:
-    """Detect objects in images and save pictures with the boxes drawn into the folder `output` (None:
-    `predictions` in the storage).
+    """Detect objects in images and save pictures with the boxes drawn into the folder `output` (None: a new one in the
+    storage, `predictions`).
 
-    images: files, or folders of them. weights: a .safetensors or .onnx file, or models:/NAME@ALIAS. confidence, iou:
-    what `suppression.suppress` takes; None: its settings for boxes that are shown. size: the long side in pixels;
-    None: as trained. objectness: also draw where each head sees objects. most: look at so many images of those given.
-    Raises UsageError.
+    images: files, or folders of them; turned as EXIF says. weights: a .safetensors or .onnx file, models:/NAME@ALIAS,
+    or a run by its name or SWEEP/TRIAL. confidence, iou: what `suppression.suppress` takes; None: its settings for
+    boxes that are shown. size: the long side in pixels; None: as trained. objectness: also draw where each head sees
+    objects. most: look at so many images of those given. overwrite: replace pictures that are there, but never an image
+    that was given. device: such as cpu or cuda:1; None: the GPU, where there is one. Raises UsageError.
     """
     if objectness and str(weights).endswith(".onnx"):
         raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
-    samples = coco.unlabelled(_files([images] if isinstance(images, (str, Path)) else images)[:most])
+    paths = _files([images] if isinstance(images, (str, Path)) else images, watcher)
+    samples, unreadable = _readable(paths[:most], watcher)
+    folder = Path(output) if output else claim.unused(Storage.at(storage), "predictions").path
+    pictures = _pictures(samples, folder)
+    maps = [_maps_of(picture) for picture in pictures] if objectness else []
+    _require_free([*pictures, *maps], paths, overwrite)
     model, spec = open_weights(weights, storage)
     image_size = size or spec.image_size
     detections = detect(
-        model.to(choose_device()),
+        model.to(named_device(device)),
         samples,
         image_size,
         batch=8,
@@ -99,22 +120,69 @@ def predict(
         iou=IOU if iou is None else iou,
         progress=lambda done, total: watcher.progress("Detecting", done, total),
     )
-    folder = Path(output) if output else Storage.at(storage).path / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     results = []
-    for found in sorted(detections, key=lambda found: found.image_id):
-        sample = samples[found.image_id]
-        again = any(other.path.stem == sample.path.stem for other in samples[: found.image_id])
-        picture = folder / f"{sample.path.stem}{f'-{found.image_id}' if again else ''}.png"
+    for found in sorted((each.with_area() for each in detections), key=lambda found: found.image_id):
+        sample, picture = samples[found.image_id], pictures[found.image_id]
         save_detections(sample, found, spec.names, picture)
-        maps = None
         if objectness:
             assert isinstance(model, Detector)
-            maps = str(_draw_objectness(model, sample, image_size, picture))
+            _draw_objectness(model, sample, image_size, _maps_of(picture))
         objects = _objects(found, spec.names)
-        results.append(ImagePrediction(str(sample.path), str(picture), objects, maps))
+        drawn = str(_maps_of(picture)) if objectness else None
+        results.append(ImagePrediction(str(sample.path), str(picture), objects, drawn))
         watcher.note(f"{picture}: {len(objects)} objects")
-    return Predictions(tuple(results))
+    return Predictions(tuple(results), unreadable)
+
+
+def _readable(paths: Sequence[Path], watcher: Watcher) -> tuple[list[Sample], tuple[UnreadableImage, ...]]:
+    """Return the images that can be read, and tell of the others. Raises UsageError if there are only such."""
+    samples, unreadable = coco.unlabelled(paths)
+    for path, reason in unreadable.items():
+        watcher.note(f"Left out {path}: {reason}.")
+    if not samples:
+        raise UsageError(f"None of the {len(paths)} files can be read as an image: give JPEG or PNG files.")
+    return samples, tuple(UnreadableImage(str(path), reason) for path, reason in unreadable.items())
+
+
+def _pictures(samples: Sequence[Sample], folder: Path) -> list[Path]:
+    """Return where each image is drawn: by its name, with a number behind it where another has that already."""
+    taken: set[str] = set()
+    last_number: Counter[str] = Counter()
+    pictures = []
+    for sample in samples:
+        picture = folder / f"{sample.path.stem}.png"
+        while {picture.name.casefold(), _maps_of(picture).name.casefold()} & taken:
+            last_number[sample.path.stem] += 1
+            picture = folder / f"{sample.path.stem}-{last_number[sample.path.stem]}.png"
+        taken |= {picture.name.casefold(), _maps_of(picture).name.casefold()}
+        pictures.append(picture)
+    return pictures
+
+
+def _maps_of(picture: Path) -> Path:
+    """Return where the maps of objectness are drawn, beside the picture."""
+    return picture.with_name(f"{picture.stem}-objectness.png")
+
+
+def _require_free(targets: Sequence[Path], images: Sequence[Path], overwrite: bool) -> None:
+    """Raise UsageError if a file to be written is one of the images, or is there already and not to be replaced."""
+    there = [target for target in targets if target.exists()]
+    inputs = {_identity(image) for image in images}
+    for target in there:
+        if _identity(target) in inputs:
+            raise UsageError(f"{target} is one of the images: name another folder as --output.")
+    if there and not overwrite:
+        raise UsageError(
+            f"{there[0]} is there already, one of {len(there)} such pictures: name another folder as --output, or "
+            "replace them with --overwrite."
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells files from each other, whatever links lead to them."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _objects(found: ImageDetections, names: Sequence[str]) -> tuple[DetectedObject, ...]:
@@ -123,27 +191,46 @@ def _objects(found: ImageDetections, names: Sequence[str]) -> tuple[DetectedObje
 
 
 @torch.no_grad()
-def _draw_objectness(model: Detector, sample: Sample, size: int, picture: Path) -> Path:
-    """Save the maps of the lead head, and of the auxiliary one if the graph has it, beside the picture."""
+def _draw_objectness(model: Detector, sample: Sample, size: int, target: Path) -> None:
+    """Save the maps of the lead head, and of the auxiliary one if the graph has it."""
     images = EvaluationBatches([sample], size, 1, max(model.strides))[0].images.float() / 255
     levels = [level.float().cpu() for level in model.with_auxiliary(images.to(model.device))]
     count = len(model.strides)
     heads = {"lead": levels[:count]} | ({"auxiliary": levels[count:]} if levels[count:] else {})
-    target = picture.with_name(f"{picture.stem}-objectness.png")
     save_objectness(images[0], heads, model.strides, target)
-    return target
 
 
-def _files(images: Sequence[str | Path]) -> list[Path]:
-    """Return the image files of files and folders. Raises UsageError."""
+def _files(images: Sequence[str | Path], watcher: Watcher) -> list[Path]:
+    """Return the files that are given, and the image files of the folders; tell what else is in these. Raises
+    UsageError if something isn't there, or there is no file."""
+    if not images:
+        raise UsageError("There is no image: give a run, or --weights, and image files, or folders of them.")
     found: list[Path] = []
     for path in map(Path, images):
         if path.is_dir():
-            found += sorted(p for p in path.iterdir() if p.suffix.lower() in _IMAGES)
+            found += _images_in(path, watcher)
         elif path.exists():
             found.append(path)
         else:
             raise UsageError(f"{path} doesn't exist: give image files, or folders of them.")
     if not found:
         raise UsageError(f"There is no image in {', '.join(map(str, images))}.")
+    return found
+
+
+def _images_in(folder: Path, watcher: Watcher) -> list[Path]:
+    found = []
+    left_out: Counter[str] = Counter()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            left_out["hidden"] += 1
+        elif path.is_dir():
+            left_out["folder"] += 1
+        elif path.suffix.lower() not in ENDINGS:
+            left_out[path.suffix.lower() or "without ending"] += 1
+        else:
+            found.append(path)
+    if left_out:
+        counts = ", ".join(f"{count} × {kind}" for kind, count in sorted(left_out.items()))
+        watcher.note(f"Not looked at in {folder}: {counts}.")
     return found

@@ -107,7 +107,7 @@ def _learn(
         watcher.note(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{scores}  {seconds:.1f} s")
 
     def on_batch(epoch: int, done: int, total: int) -> None:
-        watcher.progress(f"Training, epoch {epoch}/{epochs}", done, total)
+        watcher.progress("Training", (epoch - 1) * total + done, epochs * total)
 
     if experiment.compute.workers == 1:
         with tracked(folder, uri, folder) as tracking:

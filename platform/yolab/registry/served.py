@@ -7,6 +7,7 @@ import mlflow
 from mlflow.pyfunc import PythonModel
 
 from yolab.data import coco
+from yolab.errors import UsageError
 from yolab.evaluation.detect import detect
 from yolab.models import weights
 from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
@@ -24,14 +25,17 @@ class ServedDetector(PythonModel):
         `params` may hold `confidence` and `iou`, else they are as in `yolab predict`.
         """
         settings = {"confidence": SHOWN_CONFIDENCE, "iou": IOU} | (params or {})
-        samples = coco.unlabelled(Path(path) for path in model_input)
+        samples, unreadable = coco.unlabelled(Path(path) for path in model_input)
+        if unreadable:
+            path, reason = next(iter(unreadable.items()))
+            raise UsageError(f"{path}: {reason}. Leave it out.")
         found = detect(self.model, samples, self.about.image_size, batch=8, **settings)
         return [
             [
                 {"class": self.about.names[label], "score": score, "box": box}
                 for box, score, label in zip(d.boxes.tolist(), d.scores.tolist(), d.classes.tolist())
             ]
-            for d in sorted(found, key=lambda d: d.image_id)
+            for d in sorted((each.with_area() for each in found), key=lambda d: d.image_id)
         ]
 
 

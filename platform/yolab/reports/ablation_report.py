@@ -17,7 +17,7 @@ _OURS, _PUBLISHED, _IMPROVEMENT = "ours", "published", "improvement"
 
 @dataclass(frozen=True)
 class RowResult:
-    """What a row came to: for each column the values of its runs (AP in percent), and the MLflow runs."""
+    """What a row came to: for each column the values of its runs (AP as a fraction), and the MLflow runs."""
 
     values: Mapping[str, Sequence[float]]
     runs: Sequence[str]
@@ -67,7 +67,7 @@ def _lines_of(group: Group, results: Mapping[str, RowResult]) -> list[Line]:
         if row.name in results:
             found.append(_ours(row, results[row.name]))
         if row.published:
-            found.append(Line(row.name, _PUBLISHED, row.published, {}))
+            found.append(Line(row.name, _PUBLISHED, _as_fractions(row.published), {}))
     for source in (_OURS, _PUBLISHED) if group.improvement else ():
         better, base = (
             next((line for line in found if (line.name, line.source) == (name, source)), None)
@@ -76,6 +76,14 @@ def _lines_of(group: Group, results: Mapping[str, RowResult]) -> list[Line]:
         if better and base:
             found.append(Line(f"{_IMPROVEMENT} ({source})", source, _differences(better, base), {}))
     return found
+
+
+def _as_fractions(published: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return published figures, whose scores are in percent, in the unit of ours."""
+    return {
+        column: value if value is None or column in _DIGITS else round(value / 100, 6)
+        for column, value in published.items()
+    }
 
 
 def _ours(row: Row, result: RowResult) -> Line:
@@ -90,7 +98,7 @@ def _ours(row: Row, result: RowResult) -> Line:
 
 
 def _differences(better: Line, base: Line) -> dict[str, float | None]:
-    """Return by how much one line differs from another: counts in percent, scores in points."""
+    """Return by how much one line differs from another: counts in percent."""
     found: dict[str, float | None] = {}
     for column, value in better.figures.items():
         other = base.figures.get(column)
@@ -105,12 +113,13 @@ def _cell(line: Line, column: str) -> str:
     if value is None or value != value:
         return "-"
     if line.name.startswith(_IMPROVEMENT):
-        return f"{value:+.0f}%" if column in (*_COUNTS, "fps") else f"{value:+.1f}"
-    text = f"{value:.{_DIGITS.get(column, 2)}f}" if column not in _COUNTS or value >= 1 else f"{value:.2g}"
+        return f"{value:+.0f}%" if column in (*_COUNTS, "fps") else f"{value:+.3f}"
+    text = f"{value:.{_DIGITS.get(column, 4)}f}" if column not in _COUNTS or value >= 1 else f"{value:.2g}"
     if line.source == _PUBLISHED and column not in _DIGITS:
-        text = text.removesuffix("0")  # some tables have one digit, some two
+        text = text.removesuffix("0")  # some tables have one digit more
     unit = {"params": "M", "flops": "G"}.get(column, "")
-    return f"{text}{unit}" + (f" ± {line.spreads[column]:.2f}" if column in line.spreads else "")
+    spread = f" ± {line.spreads[column]:.{_DIGITS.get(column, 3) + 1}f}" if column in line.spreads else ""
+    return f"{text}{unit}{spread}"
 
 
 def _csv(table: Table, groups: Sequence[Sequence[Line]]) -> str:

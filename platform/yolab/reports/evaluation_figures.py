@@ -67,9 +67,9 @@ def _matrix(dataset: Dataset, detections: Sequence[ImageDetections], folder: Pat
         z=shares,
         x=[*dataset.names, "not found"],
         y=[*dataset.names, "nothing there"],
-        customdata=counts,
-        texttemplate="%{customdata}" if len(counts) <= _MOST_CURVES else None,
-        hovertemplate="%{y} found as %{x}: %{customdata}<extra></extra>",
+        text=counts.tolist(),
+        texttemplate="%{text}" if len(counts) <= _MOST_CURVES else None,
+        hovertemplate="%{y} found as %{x}: %{text}<extra></extra>",
         colorscale="Blues",
     )
     figure = go.Figure(heat)

@@ -13,12 +13,13 @@ from yolab.data.samples import Sample
 from yolab.evaluation.detect import ImageDetections
 
 PICTURES = (".jpg", ".jpeg", ".png")  # the endings of what is saved
-_SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay legible
+_SMALLEST_SIDE = 480  # pixels; smaller images are enlarged, so that labels stay legible,
+_LARGEST_SIDE = 1920  # but for it none becomes larger than this
 
 
 def save_detections(sample: Sample, found: ImageDetections, names: Sequence[str], target: Path) -> None:
     """Draw the detections of an image with class and score, and save the picture as `target` (PNG or JPEG)."""
-    cv2.imwrite(str(target), _with_detections(decoded(sample), found, names))
+    _save(_with_detections(decoded(sample), found, names), target)
 
 
 def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> None:
@@ -26,13 +27,19 @@ def save_sheet(pictures: Sequence[np.ndarray], columns: int, target: Path) -> No
     tiles = []
     for picture in pictures:
         zoom = _SMALLEST_SIDE / max(picture.shape[:2])
-        fitted = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA if zoom < 1 else 1)
+        sides = [max(1, round(zoom * side)) for side in picture.shape[1::-1]]
+        fitted = cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
         tile = np.full((_SMALLEST_SIDE, _SMALLEST_SIDE, 3), 255, np.uint8)
-        tile[: fitted.shape[0], : fitted.shape[1]] = fitted[:_SMALLEST_SIDE, :_SMALLEST_SIDE]
+        tile[: fitted.shape[0], : fitted.shape[1]] = fitted
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[start : start + columns], 1) for start in range(0, len(tiles), columns)]
-    cv2.imwrite(str(target), np.concatenate(rows))
+    _save(np.concatenate(rows), target)
+
+
+def _save(picture: np.ndarray, target: Path) -> None:
+    """Write a picture; `cv2.imwrite` would keep silent where it can't."""
+    target.write_bytes(cv2.imencode(target.suffix, picture)[1].tobytes())
 
 
 def there_and_found(sample: Sample, founds: Sequence[ImageDetections], names: Sequence[str]) -> np.ndarray:
@@ -50,7 +57,7 @@ def _with_detections(image: np.ndarray, found: ImageDetections, names: Sequence[
 
 def boxed(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str], classes: int) -> np.ndarray:
     """Return the image, enlarged where it is small, with boxes (n, 4) x1 y1 x2 y2 in its pixels, each with a text."""
-    zoom = max(1.0, _SMALLEST_SIDE / min(image.shape[:2]))
+    zoom = max(1.0, min(_SMALLEST_SIDE / min(image.shape[:2]), _LARGEST_SIDE / max(image.shape[:2])))
     image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
     for box, label, text in zip(boxes.tolist(), labels.tolist(), texts):
         colour = class_colour(label, classes)
@@ -84,7 +91,7 @@ def save_objectness(image: Tensor, heads: Mapping[str, Sequence[Tensor]], stride
             cv2.putText(panel, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
             panels.append(panel)
         rows.append(np.concatenate(panels, 1))
-    cv2.imwrite(str(target), np.concatenate(rows, 0))
+    _save(np.concatenate(rows, 0), target)
 
 
 def class_colour(label: int, classes: int) -> tuple[int, int, int]:

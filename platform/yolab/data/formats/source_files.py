@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+from yolab.data.images import ENDINGS
 from yolab.errors import UsageError
 
-PICTURES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _OUTSIDE = re.compile(r"(\w:)?[/\\]|\.\.[/\\]")  # how a path begins that is not meant from a folder of the data set
 
 
@@ -38,7 +38,7 @@ class SourceFiles:
     def __init__(self, *roots: Path) -> None:
         found = {path: None for root in roots for path in _below(os.path.abspath(root), ())}
         self.paths = sorted(map(Path, found))
-        self.pictures = [path for path in self.paths if path.suffix.lower() in PICTURES]
+        self.pictures = [path for path in self.paths if path.suffix.lower() in ENDINGS]
 
     @cached_property
     def picture_folders(self) -> set[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from yolab.data.formats.annotated import SPLITS, Annotated, Object, finite, lines_of, opened, whole_size
-from yolab.data.formats.source_files import PICTURES, Label, SourceFiles, match
+from yolab.data.formats.source_files import Label, SourceFiles, match
 from yolab.data.formats.xml_file import parsed, root_tag
+from yolab.data.images import ENDINGS
 from yolab.errors import UsageError
 
 _TAG = "annotation"
@@ -76,7 +77,7 @@ def _splits(source: Path, files: SourceFiles, annotated: Annotated) -> dict[str,
 def _entry(source: Path, file: Path, entry: str) -> Label:
     """Return what an entry of a list says of its annotation; some tools write the image's ending, too."""
     stem, ending = os.path.splitext(entry)
-    names = (f"{entry}.*", f"{stem}.*") if ending.lower() in PICTURES else (f"{entry}.*",)
+    names = (f"{entry}.*", f"{stem}.*") if ending.lower() in ENDINGS else (f"{entry}.*",)
     return Label(file, names, (source / "Annotations", source), own=(source,))
 
 
