@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolab.errors import UsageError
+from yolab.jobs.new_file import new_file
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.jobs.weights_source import lineage_of, open_weights
@@ -39,11 +40,9 @@ def export(
     """Fold a detector and write it as an .onnx file, proven to answer as torch does.
 
     weights: a .safetensors file, or models:/NAME@ALIAS. nms: suppress overlapping boxes in the graph, too. Raises
-    UsageError, and YolabError if the answers differ.
+    UsageError, also if there is something at `output`, and YolabError if the answers differ.
     """
-    path = Path(output)
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path} must end in .onnx.")
+    path = new_file(output, ".onnx")
     detector, spec = open_weights(weights, storage)
     if not isinstance(detector, Detector):
         raise UsageError(f"{weights} is an ONNX file already: give the weights that it was made of.")
