@@ -1,6 +1,8 @@
 """ONNX files answer as the detector that they were made of."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -21,6 +23,15 @@ def small(name: str) -> tuple:
     torch.manual_seed(0)
     about = DetectorSpec(Model(name=name, scale=Scale(width=0.125, hidden=0.125)), ("box", "disc"), 64, auxiliary=True)
     return about.build().eval(), about
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    """The file of a small yolov7-tiny, with suppression; to export one takes seconds."""
+    detector, about = small("yolov7-tiny")
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    onnx_file.export(detector, about, path, {}, nms=True)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,20 @@ def test_suppression_in_the_graph_finds_the_same_boxes_as_outside(tmp_path):
         distance = (own[:, None] - boxes[None]).abs().amax(-1)
         assert distance.amin(0).max() < 0.01
         assert distance.amin(1).max() < 0.01
+
+
+def test_a_file_whose_description_or_graph_is_damaged_is_refused_in_words(exported, tmp_path):
+    _, about = onnx_file.load(exported)
+    model, path = onnx.load(exported), tmp_path / "model.onnx"
+    onnx.helper.set_model_props(model, {"yolab": replace(about, names=("box",)).to_json()})
+    onnx.save(model, path)
+    with pytest.raises(UsageError, match=r"should take `images` and give `predictions` of 6 values"):
+        onnx_file.load(path)
+    for said, told in (({"yolab": "[1]"}, "no JSON mapping"), ({"names": "[]"}, "doesn't say which model")):
+        onnx.helper.set_model_props(model, said)
+        onnx.save(model, path)
+        with pytest.raises(UsageError, match=told):
+            onnx_file.load(path)
 
 
 def test_a_file_of_another_kind_is_refused_in_words(tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,12 @@ class ImageDetections:
     boxes: Tensor
     scores: Tensor
     classes: Tensor
+
+    def relabelled(self, label_of: np.ndarray) -> "ImageDetections":
+        """Return it with other numbers of the classes: `label_of` (classes,) has each one's, -1 to leave it out."""
+        classes = torch.from_numpy(label_of)[self.classes]
+        kept = classes >= 0
+        return ImageDetections(self.image_id, self.boxes[kept], self.scores[kept], classes[kept])
 
 
 @torch.no_grad()

@@ -61,19 +61,23 @@ def evaluate(
     """Score a model on a split of a data set in COCO layout.
 
     weights: a .safetensors or .onnx file, or models:/NAME@ALIAS. classes: old=new, as in an experiment's data.classes.
+    The classes are matched by name; those that the split doesn't have are not scored.
     size: the long side in pixels; None: as trained. report: a folder for pictures and the detections as Parquet.
     submission: a JSON file for COCO's test server; the split needs no annotations then. Raises UsageError.
     """
     model, spec = open_weights(weights, storage)
     dataset = with_classes(coco.load(Path(data), split), list(classes))
-    dataset.require_names(spec.names, str(weights))
-    detections = detect(
+    label_of = dataset.labels_of(spec.names, str(weights))
+    if unscored := int((label_of < 0).sum()):
+        watcher.note(f"{unscored} of the {len(label_of)} classes of {weights} aren't in {data}: they are not scored.")
+    found = detect(
         model.to(choose_device()),
         dataset.samples,
         size or spec.image_size,
         batch,
         progress=lambda done, total: watcher.progress("Evaluating", done, total),
     )
+    detections = [each.relabelled(label_of) for each in found]
     if submission:
         Path(submission).parent.mkdir(parents=True, exist_ok=True)
         Path(submission).write_text(json.dumps(to_coco(dataset, detections)))

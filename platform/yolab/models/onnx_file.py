@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from yolab.errors import UsageError, YolabError
-from yolab.models.detector import Detector
+from yolab.models.detector import Detector, strides_of
 from yolab.models.fold import fold
 from yolab.models.onnx_suppression import append_suppression
 from yolab.models.spec import DetectorSpec
@@ -102,12 +102,25 @@ class OnnxDetector(nn.Module):
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            described = self.session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's own have no common class
             raise UsageError(f"Can't read the model {path}: {' '.join(str(error).split())[:200]}") from None
-        self.about = self.session.get_modelmeta().custom_metadata_map
-        if "yolab" not in self.about:
+        if "yolab" not in described:
             raise UsageError(f"{path} doesn't say which model it is: give a file that `yolab export` wrote.")
-        self.strides = (int(self.about["stride"]),)
+        self.spec = DetectorSpec.from_json(described["yolab"], str(path))
+        self.strides = (max(strides_of(self.spec.blueprint())),)
+        self._require_fit(path)
+
+    def _require_fit(self, path: Path) -> None:
+        """Raise UsageError unless the graph takes images and gives predictions of the classes that it describes."""
+        takes = {each.name: len(each.shape) for each in self.session.get_inputs()}  # those without a default
+        gives = {each.name: each.shape[-1:] for each in self.session.get_outputs()}
+        values = 5 + len(self.spec.names)
+        if takes != {"images": 4} or gives.get("predictions") != [values]:
+            raise UsageError(
+                f"The graph in {path} isn't that of the model that it describes: it should take `images` and give "
+                f"`predictions` of {values} values. Give a file that `yolab export` wrote."
+            )
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the decoded predictions, as `Detector.predict` does."""
@@ -120,4 +133,4 @@ def load(path: Path) -> tuple[OnnxDetector, DetectorSpec]:
     if not path.exists():
         raise UsageError(f"There is no model at {path}.")
     detector = OnnxDetector(path)
-    return detector, DetectorSpec.from_json(detector.about["yolab"], str(path))
+    return detector, detector.spec

@@ -82,7 +82,8 @@ def train(
     plan = schedule(recipe, len(sampler))
     model = about.build()
     if recipe.start:
-        weights.transfer(weights.load(recipe.start)[0], model)
+        start, described = weights.load(recipe.start)
+        weights.transfer(start, described.names, model, about.names)
     model = model.to(memory_format=torch.channels_last).to(device)
     freeze(model, recipe.freeze)
     precision = Precision.of(experiment.compute.precision, device)
