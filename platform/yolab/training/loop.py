@@ -95,9 +95,7 @@ def train(
     )
     if recipe.patience:
         reporter = reporter.also(Patience(recipe.patience))
-    last = reporter.restore()
-    if last:
-        checkpoint.load(last, state)
+    reporter.restore(lambda folder: checkpoint.load(folder, state))
     if workers.rank == 0:
         detections_file.forget_after(state.epoch, reporter.folder / EVALUATION)
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
