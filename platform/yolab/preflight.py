@@ -123,6 +123,11 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
     if experiment.recipe.start is None:
         return None, []
     path = Path(experiment.recipe.start)
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"recipe.start can't be {path}: give the .safetensors file of a run, or what `yolab weights import` makes "
+            "of a checkpoint. ONNX files and registered models are folded, which can't be trained."
+        )
     source, about = weights.load(path)
     if about.folded:
         raise UsageError(

@@ -34,12 +34,17 @@ def export(
     weights: str | Path,
     *,
     nms: bool = False,
+    opset: int = onnx_file.OPSET,
+    half: bool = False,
+    static: bool = False,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Export:
     """Fold a detector and write it as an .onnx file, proven to answer as torch does.
 
-    weights: a .safetensors file, or models:/NAME@ALIAS. nms: suppress overlapping boxes in the graph, too. Raises
+    weights: a .safetensors file, or models:/NAME@ALIAS. nms: suppress overlapping boxes in the graph, too.
+    opset: of ONNX. half: weights and convolutions in float16. static: for one image at a time, a square of the size
+    that the model was trained at; the graph is simpler, which some runtimes need. Raises
     UsageError, also if there is something at `output`, and YolabError if the answers differ.
     """
     path = new_file(output, ".onnx")
@@ -47,5 +52,7 @@ def export(
     if not isinstance(detector, Detector):
         raise UsageError(f"{weights} is an ONNX file already: give the weights that it was made of.")
     watcher.progress("Exporting")
-    difference = onnx_file.export(detector, spec, path, lineage_of(weights, storage), nms)
+    difference = onnx_file.export(
+        detector, spec, path, lineage_of(weights, storage), nms, opset=opset, half=half, static=static
+    )
     return Export(str(path), spec.model.name, nms, difference, max(detector.strides), spec.image_size)
