@@ -1,10 +1,16 @@
 """What an experiment that was checked carries to those who run it."""
 
 import pickle
+from dataclasses import replace
+
+import pytest
 
 from tests import tiny_set
 from yolab import preflight
-from yolab.experiment import build
+from yolab.errors import UsageError
+from yolab.experiment import Model, Scale, build
+from yolab.models import weights
+from yolab.models.spec import DetectorSpec
 
 
 def test_a_checked_experiment_carries_its_data_and_travels_without_it(small_set):
@@ -15,3 +21,31 @@ def test_a_checked_experiment_carries_its_data_and_travels_without_it(small_set)
     assert travelled.data is None
     assert (travelled.digest, travelled.names) == (checked.digest, ("box", "disc"))
     assert len(pickle.dumps(checked)) < 8192
+
+
+SMALL = Model(name="yolov7-tiny", scale=Scale(width=0.125, hidden=0.125))
+STARTS = {
+    "folded.safetensors": (replace(DetectorSpec(SMALL, ("box", "disc"), 64), folded=True), "its graph is folded"),
+    "other.safetensors": (DetectorSpec(Model(name="yolov4-tiny"), ("box",), 64), "no convolution of it fits"),
+    "model.onnx": (None, "ONNX files and registered models are folded"),
+    "models:/mine@champion": (None, "ONNX files and registered models are folded"),
+    "absent.safetensors": (None, "There are no weights at"),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_no_run_can_start_from_is_refused_in_a_sentence(name, small_set, tmp_path):
+    spec, told = STARTS[name]
+    if spec:
+        weights.save(spec.build(), spec, tmp_path / name)
+    start = str(tmp_path / name) if "." in name else name
+    with pytest.raises(UsageError, match=told):
+        preflight.check(build({}, tiny_set.experiment(small_set, recipe__start=start), "test"))
+
+
+def test_a_start_with_other_classes_says_which_begin_fresh(small_set, tmp_path):
+    spec = DetectorSpec(SMALL, ("disc", "ring"), 64)
+    weights.save(spec.build(), spec, tmp_path / "start.safetensors")
+    start = str(tmp_path / "start.safetensors")
+    checked = preflight.check(build({}, tiny_set.experiment(small_set, recipe__start=start), "test"))
+    assert "1 of 2 classes aren't in start.safetensors and start fresh: box." in checked.warnings

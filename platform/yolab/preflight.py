@@ -1,7 +1,6 @@
 """What the schema of an experiment can't know: does the model exist at this size, is the data there and sound, is
 there room. Everything here happens before anything is created."""
 
-import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from yolab.data import loaded_data
 from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import batches_an_epoch, samples_an_epoch
 from yolab.errors import UsageError
-from yolab.experiment import Compute, Experiment, did_you_mean
+from yolab.experiment import Compute, Experiment, did_you_mean, listed
 from yolab.models import weights
-from yolab.models.blueprint import Blueprint, check_size, misplaced_identities
-from yolab.models.detector import Detector, blueprint_of
+from yolab.models.blueprint import check_size, misplaced_identities
+from yolab.models.detector import blueprint_of, strides_of
 from yolab.models.freeze import frozen_nodes
 from yolab.models.spec import DetectorSpec
 from yolab.training import autoanchor
@@ -131,6 +130,11 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
     if experiment.recipe.start is None:
         return None, []
     path = Path(experiment.recipe.start)
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"recipe.start can't be {path}: give the .safetensors file of a run, or what `yolab weights import` makes "
+            "of a checkpoint. ONNX files and registered models are folded, which can't be trained."
+        )
     source, about = weights.load(path)
     if about.folded:
         raise UsageError(
@@ -143,8 +147,10 @@ def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | 
     convolutions = {name for name in target.state_dict() if name.startswith("nodes.") and name.endswith("conv.weight")}
     if convolutions <= set(fresh):
         raise UsageError(f"recipe.start can't be {path}: no convolution of it fits {experiment.model.name}.")
-    shown = ", ".join(fresh[:6]) + (", …" if len(fresh) > 6 else "")
-    told = [f"{len(fresh)} tensors don't fit those in {path.name} and start fresh: {shown}."] if fresh else []
+    told = [f"{len(fresh)} tensors don't fit those in {path.name} and start fresh: {listed(fresh)}."] if fresh else []
+    strange = [name for name in names if name not in about.names]
+    if strange:
+        told.append(f"{len(strange)} of {len(names)} classes aren't in {path.name} and start fresh: {listed(strange)}.")
     return hashlib.sha256(path.read_bytes()).hexdigest(), told
 
 
@@ -164,13 +170,7 @@ def check_model(experiment: Experiment) -> None:
                 f"{did_you_mean(pattern, names)} `*` stands for any letters."
             )
     OPTIMISERS[experiment.recipe.optimiser.name].check(experiment.recipe)
-    check_size("data.image_size", experiment.data.image_size, experiment.model.name, _largest_stride(blueprint))
-
-
-@functools.cache
-def _largest_stride(blueprint: Blueprint) -> int:
-    with torch.device("meta"):
-        return max(Detector(blueprint, classes=1).strides)
+    check_size("data.image_size", experiment.data.image_size, experiment.model.name, max(strides_of(blueprint)))
 
 
 def _check_batch(experiment: Experiment) -> None:

@@ -50,6 +50,8 @@ def test_an_imported_checkpoint_works_at_once_everywhere(
 
     onnx = tmp_path / "tiny.onnx"
     assert yolab("export", onnx, "--weights", ours, "--json").json()["relative_difference"] < 1e-3
+    over = yolab("export", onnx, "--weights", ours)
+    assert (over.code, "is there already" in over.err) == (2, True)
     again = yolab("evaluate", "--weights", onnx, *data, "--size", "64").json()
     assert again["ap"] == pytest.approx(scores["ap"], abs=1e-3)
     refused = yolab("predict", small_set / "val2017", "--weights", onnx, "--objectness")

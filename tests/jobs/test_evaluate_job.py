@@ -1,6 +1,7 @@
 """evaluate, called as a function."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from yolab.errors import UsageError
 from yolab.evaluation.score_names import ALL_METRICS
 from yolab.jobs import evaluate_job, predict_job
 from yolab.jobs.weights_source import one_of
+from yolab.models import weights
 from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
 from yolab.tracking.tags import SWEEP_TAG, WEIGHTS_TAG
@@ -75,3 +77,32 @@ def test_weights_that_can_not_be_meant_are_refused_in_words(
 def test_one_of_run_and_weights_is_named(run: str | None, weights: str | None) -> None:
     with pytest.raises(UsageError, match=r"leave one out|name a run, or give --weights"):
         one_of(run, weights)
+
+
+def test_classes_are_matched_by_name_and_those_that_the_data_lacks_are_not_scored(
+    small_set: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    detector, spec = weights.load(small_weights)
+    wider, reversed_names = replace(spec, names=("ring", "disc", "box")), spec.names[::-1]
+    told: list[str] = []
+
+    class Heard(evaluate_job.Watcher):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    expected = evaluate_job.evaluate(small_weights, small_set)
+    for changed in (replace(spec, names=reversed_names), wider):
+        target, file = changed.build().eval(), tmp_path / f"{len(changed.names)}.safetensors"
+        weights.transfer(detector, spec.names, target, changed.names)
+        for conv in target.head.outputs if changed is wider else ():
+            conv.bias.data.view(3, -1)[:, 5] = -100  # no rings
+        weights.save(target, changed, file)
+        result = evaluate_job.evaluate(file, small_set, watcher=Heard())
+        assert result.metrics == pytest.approx(expected.metrics, abs=1e-3, nan_ok=True)
+        assert [each.name for each in result.classes] == ["box", "disc"]
+    assert told == [f"1 of the 3 classes of {file} aren't in {small_set}: they are not scored."]
+
+    strange = tmp_path / "strange.safetensors"
+    weights.save(detector, replace(spec, names=("box", "0")), strange)
+    with pytest.raises(UsageError, match=r"knows the classes box, 0, but .* has disc"):
+        evaluate_job.evaluate(strange, small_set)

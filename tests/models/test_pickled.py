@@ -65,6 +65,8 @@ def _ints(values: tuple) -> bytes:
         (b"cnumpy\nload\n(S'/etc/passwd'\ntR.", "numpy.load"),
         (b"cnumpy.core.multiarray\nfromfile\n(S'/etc/passwd'\ntR.", "numpy.core.multiarray.fromfile"),
         (b"ctorch.hub\nload\n.", "torch.hub.load"),
+        (b"csubprocess\nPopen\n(S'touch harmed'\ntR.", "subprocess.Popen"),
+        (b"\x80\x04\x8c\x08argparse\x8c\x15Namespace.__init__.os\x93.", "argparse.Namespace.__init__.os"),
         (b"\x80\x02\x82\x01.", "damaged"),
     ],
 )
@@ -82,6 +84,14 @@ def test_a_class_of_a_model_is_a_stand_in_even_where_a_module_of_that_name_could
     stand_in = pickled.read(archive(tmp_path / "file.pt", b"ctorch.nn.modules.conv\nConv2d\n)\x81."))
     assert isinstance(stand_in, pickled.StandIn)
     assert stand_in.kind == "Conv2d"
+
+
+@pytest.mark.parametrize("name", ["argparse\nNamespace", "ultralytics.nn.tasks\nDetectionModel", "__main__\nNet"])
+def test_classes_that_only_hold_values_are_stand_ins(name, tmp_path):
+    file = archive(tmp_path / "file.pt", b"c" + name.encode() + b"\n)\x81}X\x02\x00\x00\x00lrK\x01sb.")
+    stand_in = pickled.read(file)
+    assert isinstance(stand_in, pickled.StandIn)
+    assert stand_in.state == {"lr": 1}
 
 
 def test_numbers_of_numpy_beside_a_model_stay_stand_ins(tmp_path):

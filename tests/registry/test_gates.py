@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ def model() -> Detector:
 
 
 def evidence(trained: Detector, folded: Detector, small_set: Path, **known: dict[str, float]) -> gates.Evidence:
-    found = gates.Evidence(trained, folded, coco.load(small_set, "val2017"), 64, 0.6)
+    found = gates.Evidence(trained, folded, coco.load(small_set, "val2017"), np.arange(2), 64, 0.6)
     vars(found).update(known)  # what has been measured
     return found
 

@@ -92,8 +92,8 @@ def test_a_folder_is_replaced_as_a_whole(storage, tmp_path):
     for content in ("first", "second"):
         (source / "deep" / "file").write_text(content)
         storage.replace_folder("checkpoint", source)
-    assert storage.whole_folder("other") is None
-    found = storage.whole_folder("checkpoint")
+    assert storage.whole_folders("other") == []
+    [found] = storage.whole_folders("checkpoint")
     assert (found / "deep" / "file").read_text() == "second"
     assert storage.names() == ["checkpoint"]
 
@@ -108,7 +108,7 @@ def test_a_kill_while_a_folder_is_replaced_leaves_a_whole_one(killed_after, stor
         (storage.path / "checkpoint").rename(storage.path / "checkpoint.previous")
     (storage.path / "checkpoint.incoming").mkdir()
     (storage.path / "checkpoint.incoming" / "file").write_text("tor")
-    assert (storage.whole_folder("checkpoint") / "file").read_text() == "whole"
+    assert (storage.whole_folders("checkpoint")[0] / "file").read_text() == "whole"
     storage.replace_folder("checkpoint", source)
     assert storage.names() == ["checkpoint"]
 

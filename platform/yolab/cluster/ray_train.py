@@ -4,7 +4,7 @@ checkpoint."""
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,16 @@ _MOST_FAILURES = 3
 _KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
 
 
-def unpacked(checkpoint: Any, folder: Path) -> Path | None:
-    """Return a local copy, inside `folder`, of a checkpoint of Ray's, if there is one."""
-    if checkpoint is None:
-        return None
-    target = folder / "restored"
-    shutil.rmtree(target, ignore_errors=True)
-    return Path(checkpoint.to_directory(str(target)))
+def unpacked(last: Any, folder: Path) -> Iterator[Path]:
+    """Give local copies, inside `folder`, of the last checkpoint of Ray's, if there is one, and of those before it."""
+    if last is None:
+        return
+    newest = Path(last.path)
+    older = sorted((path for path in newest.parent.glob("checkpoint_*") if path.name < newest.name), reverse=True)
+    for checkpoint in (last, *map(ray_train.Checkpoint, older)):
+        target = folder / Path(checkpoint.path).name
+        shutil.rmtree(target, ignore_errors=True)
+        yield Path(checkpoint.to_directory(str(target)))
 
 
 class RayTrainCheckpoints(CheckpointStore):
@@ -61,7 +64,7 @@ class RayTrainCheckpoints(CheckpointStore):
         self.scratch = scratch
         self.last_metrics = dict(NO_SCORES)
 
-    def last(self) -> Path | None:
+    def kept(self) -> Iterator[Path]:
         return unpacked(ray_train.get_checkpoint(), self.scratch)
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:

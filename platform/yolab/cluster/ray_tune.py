@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,7 +214,7 @@ class TuneCheckpoints(CheckpointStore):
         self.epoch, self.told = 0, dict(ray_train.NO_SCORES)
         self.stopped_early = False
 
-    def last(self) -> Path | None:
+    def kept(self) -> Iterator[Path]:
         return ray_train.unpacked(tune.get_checkpoint(), self.scratch)
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:

@@ -17,6 +17,7 @@ from yolab.data.samples import Sample, Samples, Truth
 from yolab.data.split_files import SplitFiles
 from yolab.data.verify import check, report
 from yolab.errors import UsageError
+from yolab.experiment import listed
 
 ADVICE = "Repair the data, or leave out what is faulty with data.on_error=skip."
 
@@ -42,13 +43,18 @@ class Dataset:
         categories = [{"id": number, "name": name} for number, name in zip(self.category_ids, self.names)]
         return {"images": images, "annotations": list(self.truth), "categories": categories}
 
-    def require_names(self, known: Sequence[str], what: str) -> None:
-        """Raise UsageError unless the classes are those that a model, `what`, knows, in the same order."""
-        if tuple(known) != self.names:
+    def labels_of(self, known: Sequence[str], what: str) -> np.ndarray:
+        """Return (known,), for each class that a model, `what`, knows, its number in here by its name, -1 for those
+        that aren't in here. Raises UsageError unless the model knows all that are, by names of their own."""
+        if tuple(known) == self.names:
+            return np.arange(len(known))
+        strange = [name for name in self.names if name not in known]
+        if strange or len(set(known)) < len(known):
             raise UsageError(
-                f"{what} knows the classes {', '.join(known)}, but {self.root} has {', '.join(self.names)}: "
-                "use data with the classes that it was trained on."
+                f"{what} knows the classes {listed(known)}, but {self.root} has {listed(strange or self.names)}: use "
+                "data with the classes that it was trained on, or rename what is called otherwise (old=new)."
             )
+        return np.array([self.names.index(name) if name in self.names else -1 for name in known])
 
 
 def load(root: Path, split: str, on_error: Literal["fail", "skip"] = "fail", with_outlines: bool = False) -> Dataset:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,12 @@ class ImageDetections:
         """Return those with sides that can be drawn and written: clipped to the image, a box may be a line."""
         kept = (self.boxes[:, 2:] - self.boxes[:, :2] >= _LEAST_SIDE).all(1)
         return ImageDetections(self.image_id, self.boxes[kept], self.scores[kept], self.classes[kept])
+
+    def relabelled(self, label_of: np.ndarray) -> "ImageDetections":
+        """Return it with other numbers of the classes: `label_of` (classes,) has each one's, -1 to leave it out."""
+        classes = torch.from_numpy(label_of)[self.classes]
+        kept = classes >= 0
+        return ImageDetections(self.image_id, self.boxes[kept], self.scores[kept], classes[kept])
 
 
 @torch.no_grad()

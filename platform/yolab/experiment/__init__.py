@@ -2,7 +2,7 @@
 
 from yolab.experiment.load import Overrides, build, changes_of, load, with_absolute_paths
 from yolab.experiment.merging import merge, nest
-from yolab.experiment.messages import did_you_mean
+from yolab.experiment.messages import did_you_mean, listed
 from yolab.experiment.schema import (
     NAME,
     Assigner,
@@ -34,6 +34,7 @@ __all__ = [
     "build",
     "changes_of",
     "did_you_mean",
+    "listed",
     "load",
     "merge",
     "nest",

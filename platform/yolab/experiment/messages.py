@@ -1,10 +1,12 @@
 """What is wrong with an experiment, in words, with what would be right."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _ALIKE = 0.6  # of two names, or of the last parts of two paths: from here on one may be meant by the other
+_LISTED = 8
+_SHOWN = 80  # characters of what can't be
 _FEW = 6  # names that are told whole, where none is alike
 
 
@@ -16,6 +18,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if found and (max(_likeness(name, found)) >= _ALIKE or (name and name in found)):
         return f" Did you mean {_quoted(found)}?"
     return f" Known: {', '.join(map(_quoted, names))}." if 0 < len(names) <= _FEW else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence, of many the first and how many more there are."""
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def _quoted(name: str) -> str:
@@ -41,14 +48,18 @@ def path_of(problem: Mapping[str, Any]) -> str:
 
 def in_words(problem: Mapping[str, Any], source: str, known: list[str]) -> str:
     """Return what pydantic found in an experiment from `source`, as one sentence."""
-    where = path_of(problem)
+    where, given = path_of(problem), _shortened(repr(problem["input"]))
     if problem["type"] == "extra_forbidden":
         return unknown_path(where, known, source)
     if problem["type"] == "missing":
         return f"{where} is missing in {source}: add it."
     if problem["type"] == "model_type":
-        return f"{where} can't be {problem['input']!r} (in {source}): it should be a group of keys with values."
+        return f"{where} can't be {given} (in {source}): it should be a group of keys with values."
     if problem["type"] == "string_pattern_mismatch":
-        return f"{where} can't be {problem['input']!r} (in {source}): take letters, digits, dots, dashes, underscores."
+        return f"{where} can't be {given} (in {source}): take letters, digits, dots, dashes, underscores."
     told = problem["msg"].replace("Input should be", "it should be")
-    return f"{where} can't be {problem['input']!r} (in {source}): {told}" + ("" if told.endswith(("?", ".")) else ".")
+    return f"{where} can't be {given} (in {source}): {told}" + ("" if told.endswith(("?", ".")) else ".")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

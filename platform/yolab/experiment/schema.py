@@ -14,6 +14,7 @@ from yolab.experiment.named import check_row
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+ImageSize = Annotated[int, Field(gt=0, le=8192, description="pixels of the long side")]
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of runs and sweeps: they are folders, too
@@ -111,7 +112,7 @@ class Data(Section):
     repeat_threshold: Share = Field(0.0, description="classes in a smaller share of the images are repeated (LVIS)")
     train: str = "train2017"
     val: str = "val2017"
-    image_size: int = Field(640, gt=0, le=8192, description="pixels of the long side")
+    image_size: ImageSize = 640
     on_error: Literal["fail", "skip"] = "fail"
     augment: Augment
 

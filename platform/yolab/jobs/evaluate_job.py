@@ -66,16 +66,20 @@ def evaluate(
     """Score a model on a split of a data set in COCO layout.
 
     weights: a .safetensors or .onnx file, models:/NAME@ALIAS, or a run by its name or SWEEP/TRIAL. data: None: what the
-    run was scored on. classes: old=new, as in an experiment's data.classes. size: the long side in pixels; None: as
-    trained. padding: "square", or "rectangle", which is faster where images are wide, and which the published figures
-    were measured with; the AP differs a little. `batch` never changes it. device: such as cpu or cuda:1; None: the GPU,
-    where there is one. report: a folder for pictures and the detections as Parquet. submission: a JSON file for COCO's
-    test server; the split needs no annotations then. Raises UsageError.
+    run was scored on. classes: old=new, as in an experiment's data.classes. The classes are matched by name; those that
+    the split doesn't have are not scored. size: the long side in pixels; None: as trained. padding: "square", or
+    "rectangle", which is faster where images are wide, and which the published figures were measured with; the AP
+    differs a little. `batch` never changes it. device: such as cpu or cuda:1; None: the GPU, where there is one.
+    report: a folder for pictures and the detections as Parquet. submission: a JSON file for COCO's test server; the
+    split needs no annotations then. Raises UsageError.
     """
     model, spec = open_weights(weights, storage)
     dataset = _dataset(weights, data, split, list(classes), storage)
-    dataset.require_names(spec.names, str(weights))
-    detections = detect(
+    label_of = dataset.labels_of(spec.names, str(weights))
+    if unscored := int((label_of < 0).sum()):
+        shown = f"{unscored} of the {len(label_of)} classes of {weights}"
+        watcher.note(f"{shown} aren't in {dataset.root}: they are not scored.")
+    found = detect(
         model.to(named_device(device)),
         dataset.samples,
         size or spec.image_size,
@@ -83,6 +87,7 @@ def evaluate(
         padding=padding,
         progress=lambda done, total: watcher.progress("Evaluating", done, total),
     )
+    detections = [each.relabelled(label_of) for each in found]
     if submission:
         Path(submission).parent.mkdir(parents=True, exist_ok=True)
         Path(submission).write_text(json.dumps(to_coco(dataset, detections)))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolab.errors import UsageError
+from yolab.jobs.new_file import new_file
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.jobs.weights_source import lineage_of, open_weights
@@ -33,20 +34,25 @@ def export(
     weights: str | Path,
     *,
     nms: bool = False,
+    opset: int = onnx_file.OPSET,
+    half: bool = False,
+    static: bool = False,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Export:
     """Fold a detector and write it as an .onnx file, proven to answer as torch does.
 
-    weights: a .safetensors file, or models:/NAME@ALIAS. nms: suppress overlapping boxes in the graph, too. Raises
-    UsageError, and YolabError if the answers differ.
+    weights: a .safetensors file, or models:/NAME@ALIAS. nms: suppress overlapping boxes in the graph, too.
+    opset: of ONNX. half: weights and convolutions in float16. static: for one image at a time, a square of the size
+    that the model was trained at; the graph is simpler, which some runtimes need. Raises
+    UsageError, also if there is something at `output`, and YolabError if the answers differ.
     """
-    path = Path(output)
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path} must end in .onnx.")
+    path = new_file(output, ".onnx")
     detector, spec = open_weights(weights, storage)
     if not isinstance(detector, Detector):
         raise UsageError(f"{weights} is an ONNX file already: give the weights that it was made of.")
     watcher.progress("Exporting")
-    difference = onnx_file.export(detector, spec, path, lineage_of(weights, storage), nms)
+    difference = onnx_file.export(
+        detector, spec, path, lineage_of(weights, storage), nms, opset=opset, half=half, static=static
+    )
     return Export(str(path), spec.model.name, nms, difference, max(detector.strides), spec.image_size)

@@ -1,5 +1,6 @@
 """A detector built from its blueprint."""
 
+import functools
 from dataclasses import replace
 
 import torch
@@ -94,6 +95,13 @@ class Detector(nn.Module):
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return boxes and probabilities in pixels of the input; see `heads.decode`."""
         return heads.decode(levels, self.anchors, self.strides)
+
+
+@functools.cache
+def strides_of(blueprint: Blueprint) -> tuple[int, ...]:
+    """Return the strides of the levels of a blueprint's detector, in pixels."""
+    with torch.device("meta"):
+        return Detector(blueprint, classes=1).strides
 
 
 def blueprint_of(model: experiment.Model) -> Blueprint:

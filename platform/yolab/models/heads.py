@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+BEFORE_CLASSES = 5  # x, y, width, height, objectness
+
 
 class Head(nn.Module):
     """For each of three anchors and each cell: x, y, width, height, objectness and classes, as logits.

@@ -1,12 +1,13 @@
 """Reading the tensors of a pickled PyTorch file without running anything that is in it.
 
 A pickle is a program that calls what it names. Here every name is looked up in a short list: tensors and plain
-containers are made by code of our own, classes of modules become inert stand-ins that only hold their state, and any
-other name is refused. No name is ever imported.
+containers are made by code of our own, classes that are no part of Python, and its harmless ones, become inert
+stand-ins that only hold their state, and any other name is refused. No name is ever imported.
 """
 
 import io
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -36,18 +37,22 @@ _CONTAINERS = {
     ("__builtin__", "set"): set,  # as protocol 2 names it
     ("builtins", "set"): set,
 }
-_INERT_PACKAGES = ("models.", "utils.", "torch.nn.modules.")
-# a number or an array of numpy's beside the model, such as its best score: held as a stand-in, never built
+_INERT_PACKAGES = ("models.", "utils.", "torch.nn.modules.")  # where not every class has a capital letter
+# beside the model: settings, dates, paths, or a number of numpy's such as the best score
 _INERT_NAMES = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "Path"),
+    "argparse": {"Namespace"},
+    "builtins": {"bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "str", "tuple"},
+    "collections": {"Counter", "defaultdict", "deque"},
+    "datetime": {"date", "datetime", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "numpy": {"dtype", "ndarray"},
+    "numpy.core.multiarray": {"scalar", "_reconstruct"},
+    "numpy._core.multiarray": {"scalar", "_reconstruct"},
+    "_codecs": {"encode"},
+    "pathlib": {"Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"},
+    "torch": {"device", "dtype", *(str(dtype).removeprefix("torch.") for dtype in _DTYPES.values())},
+    "types": {"SimpleNamespace"},
+    "uuid": {"UUID"},
 }
 _MOST_PICKLE_BYTES = 64 * 2**20
 _MOST_STORAGE_BYTES = 8 * 2**30
@@ -61,7 +66,7 @@ class StandIn:
 
     state: Any
 
-    def __new__(cls, *arguments: Any) -> "StandIn":
+    def __new__(cls, *arguments: Any, **named: Any) -> "StandIn":
         made = super().__new__(cls)
         made.state = {}
         return made
@@ -71,6 +76,9 @@ class StandIn:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Ignored: items of a container that isn't read."""
+
+    def add(self, value: Any) -> None:
+        """Ignored as well."""
 
     def append(self, value: Any) -> None:
         """Ignored as well."""
@@ -91,6 +99,8 @@ def read(path: Path) -> Any:
         raise
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise UsageError(f"Can't read {path}: {error.strerror or error}.") from None
     except zipfile.BadZipFile:
         raise UsageError(
             f"{path} is not a checkpoint as torch.save has written it since PyTorch 1.6, or it is cut off: "
@@ -103,6 +113,13 @@ def read(path: Path) -> Any:
 def tensors_of(module: StandIn) -> dict[str, Tensor]:
     """Return the tensors of a pickled module by name, in the order of its state dict."""
     return dict(_walk(module, "", 0, set()))
+
+
+def unwrapped(module: StandIn) -> StandIn:
+    """Return the module inside of what spreads it over devices, such as DataParallel: the only one of it, `module`."""
+    children = _items(module, "_modules")
+    inner = dict(children).get("module")
+    return inner if len(children) == 1 and isinstance(inner, StandIn) else module
 
 
 def _walk(module: Any, prefix: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
@@ -137,12 +154,23 @@ def _items(module: StandIn, group: str) -> list[tuple[Any, Any]]:
     return list(held.items()) if isinstance(held, Mapping) else []
 
 
+def _is_inert(module: str, name: str) -> bool:
+    """Return whether a name is that of a class that only holds values: one that is listed, or one with a capital letter
+    that is no part of Python."""
+    if name in _INERT_NAMES.get(module, ()) or f"{module}.".startswith(_INERT_PACKAGES):
+        return True
+    of_python = module.split(".")[0] in sys.stdlib_module_names
+    return not of_python and all(part[:1].isupper() for part in name.split("."))
+
+
 class _Unpickler(pickle._Unpickler):  # in Python: that in C allocates as much as a memo's index says
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self.archive, self.path = archive, path
         names = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(names) != 1:
             raise UsageError(f"{path} is not a checkpoint that torch.save wrote: it has no data.pkl.")
+        if names[0].replace("data.pkl", "constants.pkl") in archive.namelist():
+            raise UsageError(f"{path} is a TorchScript program, no checkpoint: give the file that it was made of.")
         self.root = names[0].removesuffix("data.pkl")
         self.storages: dict[str, Tensor] = {}
         self.kinds: dict[str, type[StandIn]] = {}
@@ -159,7 +187,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: that in C allocates as much a
             return lambda data, *rest: data
         if (module, name) in _CONTAINERS:
             return _CONTAINERS[module, name]
-        if (module, name) in _INERT_NAMES or f"{module}.".startswith(_INERT_PACKAGES):
+        if _is_inert(module.replace("__builtin__", "builtins"), name):
             return self.kinds.setdefault(name, type("StandIn", (StandIn,), {"kind": name}))
         raise UsageError(
             f"{self.path} wants to use {module}.{name}, which is neither a tensor nor a part of a model: it was not "

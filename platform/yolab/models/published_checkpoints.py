@@ -4,58 +4,104 @@ Both sides number their layers in the order of the graph, so their tensors corre
 model it is shows in the tensors' shapes.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from yolab.data.class_names import in_order, require
 from yolab.data.coco_names import COCO_NAMES
 from yolab.errors import UsageError
 from yolab.experiment import Model
 from yolab.models import pickled, zoo
 from yolab.models.blueprint import Anchors, Blueprint
-from yolab.models.detector import Detector
+from yolab.models.detector import Detector, strides_of
 from yolab.models.spec import DetectorSpec
 
 _OF_EVERY_MODEL = ("anchors", "anchor_grid", "num_batches_tracked")  # constants, or counters that nothing reads
+# where a checkpoint has its model; the averaged weights come first
+_PLACES = ("ema", "ema_state_dict", "model", "model_state_dict", "state_dict", "module", "net")
+_DEEPEST = 4  # of them within each other
 _ACTIVATIONS = {"SiLU": "silu", "LeakyReLU": "leaky_relu"}
 
 
-def read(path: Path, name: str | None = None) -> tuple[Detector, DetectorSpec]:
-    """Return the detector of a pickled checkpoint, on the CPU in fp32, without running anything that is in the file.
+@dataclass(frozen=True)
+class Published:
+    """The detector of a checkpoint, on the CPU in fp32; `named` says whether the names of its classes were given, by
+    the file or by the caller: without them they are COCO's for 80, and numbers otherwise."""
+
+    detector: Detector
+    spec: DetectorSpec
+    named: bool
+
+
+def read(path: Path, name: str | None = None, class_names: tuple[str, ...] | None = None) -> Published:
+    """Return the detector of a pickled checkpoint, without running anything that is in the file.
 
     Takes the averaged weights (EMA) where the file has them. `name` says which model it is, where several have the same
-    tensors. Raises UsageError if the file can't be read safely, or is no model that we know.
+    tensors; `class_names`, in their order, count more than those in the file. Raises UsageError if the file can't be
+    read safely, or is no model that we know.
     """
+    if path.suffix == ".safetensors":
+        raise UsageError(
+            f"{path} is a safetensors file. If yolab wrote it, it can be used as it is; others don't keep the order of "
+            "their tensors, by which a model is recognised: give the .pt file that it was made of."
+        )
     content = pickled.read(path)
-    found = _model_of(content)
+    found = next(_models_in(content), None)
     if found is None:
-        raise UsageError(f"{path} holds no model: expected `model` or `ema`, or tensors by name.")
-    if isinstance(found, pickled.StandIn):
-        tensors, kinds, about = pickled.tensors_of(found), pickled.kinds_of(found), found.state
-    else:
-        tensors, kinds, about = dict(found), set[str](), {}
-    learned = {key: value for key, value in tensors.items() if not key.endswith(_OF_EVERY_MODEL)}
-    description = _recognise(list(learned.values()), kinds, name, path)
-    description = replace(description, names=_names(about, len(description.names)))
-    description = replace(description, anchors=_anchors(tensors, description))
-    return _with_tensors(description, list(learned.values())), description
+        told = f"; it has {', '.join(map(str, list(content)[:8]))}" if isinstance(content, Mapping) and content else ""
+        raise UsageError(
+            f"{path} holds no model: expected a module or tensors by name, or one of {', '.join(_PLACES)}{told}."
+        )
+    learned = [value for key, value in found.tensors.items() if not key.endswith(_OF_EVERY_MODEL)]
+    description = _recognise(learned, found.kinds, name, path)
+    whole = next((tensor for tensor in learned if not tensor.is_floating_point()), None)
+    if whole is not None:
+        raise UsageError(f"{path} holds weights as {whole.dtype}: give the checkpoint from before it was quantised.")
+    classes = len(description.names)
+    names = class_names or in_order(found.names)
+    if names:
+        require(
+            names, classes, "--names" if class_names else str(path), "say the classes, in their order, with --names."
+        )
+    description = replace(description, names=names or _default_names(classes))
+    description = replace(description, anchors=_anchors(found.tensors, description))
+    return Published(_with_tensors(description, learned), description, bool(names))
 
 
-def _model_of(content: Any) -> Any:
-    """Return the pickled module, or the tensors by name, of a checkpoint."""
+@dataclass(frozen=True)
+class _Model:
+    """Tensors by name, the classes of the modules that they were in, and what the file says of the class names."""
+
+    tensors: Mapping[str, Tensor]
+    kinds: set[str]
+    names: Any
+
+
+def _models_in(content: Any, names: Any = None, depth: int = 0) -> Iterator[_Model]:
+    """Yield what may be the model of a checkpoint, the likeliest first: a pickled module, or tensors by name, as it is
+    or under any of the usual names."""
     if isinstance(content, pickled.StandIn):
-        return content
-    if not isinstance(content, Mapping):
-        return None
-    for key in ("ema", "model", "state_dict"):
-        inner = content.get(key)
-        if isinstance(inner, pickled.StandIn) or (isinstance(inner, Mapping) and inner):
-            return inner
-    return content if content and all(isinstance(value, Tensor) for value in content.values()) else None
+        content = pickled.unwrapped(content)
+        about = content.state if isinstance(content.state, Mapping) else {}
+        names = about.get("names", names)
+        tensors = pickled.tensors_of(content)
+        if tensors:
+            yield _Model(tensors, pickled.kinds_of(content), names)
+        content = about
+    if not isinstance(content, Mapping) or depth == _DEEPEST:
+        return
+    names = content.get("names", names)
+    for place in _PLACES:
+        yield from _models_in(content.get(place), names, depth + 1)
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield _Model(tensors, set(), names)
 
 
 def _recognise(tensors: list[Tensor], kinds: set[str], name: str | None, path: Path) -> DetectorSpec:
@@ -78,16 +124,20 @@ def _recognise(tensors: list[Tensor], kinds: set[str], name: str | None, path: P
 
 def _classes_if_equal(blueprint: Blueprint, shapes: list[tuple[int, ...]]) -> int | None:
     """Return the number of classes with which the blueprint's tensors have exactly these shapes."""
-    with torch.device("meta"):
-        probe = _shapes_of(Detector(blueprint, 1))
+    probe = _shapes_with(blueprint, 1)
     if len(probe) != len(shapes):
         return None
     first_output = list(probe).index("head.outputs.0.weight")
-    classes = shapes[first_output][0] // len(blueprint.anchors[0]) - 5
-    if classes < 1:
+    if not shapes[first_output]:
         return None
+    classes = shapes[first_output][0] // len(blueprint.anchors[0]) - 5
+    return classes if classes >= 1 and list(_shapes_with(blueprint, classes).values()) == shapes else None
+
+
+@functools.cache
+def _shapes_with(blueprint: Blueprint, classes: int) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return classes if list(_shapes_of(Detector(blueprint, classes)).values()) == shapes else None
+        return _shapes_of(Detector(blueprint, classes))
 
 
 def _shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
@@ -95,12 +145,7 @@ def _shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(_OF_EVERY_MODEL)}
 
 
-def _names(about: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    """Return the names that the file gives its classes; COCO's for 80 without names."""
-    given = about.get("names")
-    given = list(given.values()) if isinstance(given, Mapping) else given
-    if isinstance(given, list) and len(given) == classes and all(isinstance(name, str) for name in given):
-        return tuple(given)
+def _default_names(classes: int) -> tuple[str, ...]:
     return COCO_NAMES if classes == len(COCO_NAMES) else tuple(f"class {number}" for number in range(classes))
 
 
@@ -111,9 +156,7 @@ def _anchors(tensors: Mapping[str, Tensor], description: DetectorSpec) -> Anchor
     own = torch.tensor(blueprint.anchors, dtype=torch.float32)
     if stored is None or stored.shape != own.shape:
         return None
-    with torch.device("meta"):
-        strides = Detector(blueprint, 1).strides
-    pixels = stored.float() * torch.tensor(strides).view(-1, 1, 1)
+    pixels = stored.float() * torch.tensor(strides_of(blueprint)).view(-1, 1, 1)
     if torch.allclose(pixels, own, rtol=0.01):
         return None
     return tuple(tuple((w, h) for w, h in level) for level in pixels.tolist())

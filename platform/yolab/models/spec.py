@@ -2,10 +2,16 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from yolab import experiment
 from yolab.assignment import policies
-from yolab.models.blueprint import Anchors, Blueprint, without_auxiliary
+from yolab.errors import UsageError
+from yolab.experiment.messages import in_words
+from yolab.experiment.schema import ImageSize, Positive
+from yolab.models.blueprint import Blueprint, without_auxiliary
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.fold import fold
 from yolab.storage.document import FORMAT, check_version, stamped
@@ -18,13 +24,15 @@ class DetectorSpec:
     """What is needed to build and use a detector: `names` of its classes in order, the input's long side in pixels,
     whether the graph is folded, whether it has its auxiliary branch; `anchors` in pixels, None for the model's own."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
     model: experiment.Model
-    names: tuple[str, ...]
-    image_size: int
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    image_size: ImageSize
     folded: bool = False
     auxiliary: bool = False
     implicit: bool = True
-    anchors: Anchors | None = None
+    anchors: tuple[tuple[tuple[Positive, Positive], ...], ...] | None = None
 
     @classmethod
     def of(cls, run: experiment.Experiment, names: tuple[str, ...]) -> "DetectorSpec":
@@ -37,14 +45,31 @@ class DetectorSpec:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "DetectorSpec":
-        """Return what the file at `where` says of its detector. Raises UsageError if a newer yolab wrote it."""
-        values = json.loads(text)
+        """Return what the file at `where` says of its detector. Raises UsageError if that can't be a detector, or if a
+        newer yolab wrote it."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise UsageError(f"What {where} says of its model is no JSON mapping: get the file again.")
         check_version(values.pop(FORMAT, None), _FORMAT, where)
-        values["model"] = experiment.Model.model_validate(values["model"])
-        values["names"] = tuple(values["names"])
-        if values["anchors"] is not None:
-            values["anchors"] = tuple(tuple((w, h) for w, h in level) for level in values["anchors"])
-        return cls(**values)
+        try:
+            spec = TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            raise UsageError(in_words(error.errors()[0], f"what {where} says of its model", [*values])) from None
+        spec._require_possible(where)
+        return spec
+
+    def _require_possible(self, where: str) -> None:
+        """Raise UsageError unless there is such a model, with as many anchors."""
+        try:
+            own = blueprint_of(self.model).anchors
+        except UsageError as error:
+            raise UsageError(f"{where} describes a model that can't be built: {error}") from None
+        if self.anchors is not None and [*map(len, self.anchors)] != [*map(len, own)]:
+            wanted = f"{len(own[0])} at each of {len(own)} levels"
+            raise UsageError(f"{where} describes {self.model.name} with other anchors than {wanted}.")
 
     def blueprint(self) -> Blueprint:
         blueprint = blueprint_of(self.model)

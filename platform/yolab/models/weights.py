@@ -1,15 +1,21 @@
 """Weights on disk: one safetensors file that says in its header which detector it belongs to."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from yolab.errors import UsageError
+from yolab.experiment import listed
 from yolab.models.detector import Detector
+from yolab.models.heads import BEFORE_CLASSES
 from yolab.models.spec import DetectorSpec
+
+_OF_CLASSES = ("head.outputs.", "head.auxiliary.", "head.multiply.")  # anchors × (5 + classes) of them
 
 
 def header(description: DetectorSpec) -> dict[str, str]:
@@ -45,9 +51,26 @@ def load(path: Path | str) -> tuple[Detector, DetectorSpec]:
     description = DetectorSpec.from_json(described, str(path))
     with torch.device("meta"):
         detector = description.build()
+    _require_fit(tensors, detector, path)
     detector.load_state_dict(tensors, assign=True)
     detector.anchors = torch.tensor(detector.blueprint.anchors, dtype=torch.float32)
     return detector.eval(), description
+
+
+def _require_fit(tensors: Mapping[str, Tensor], detector: Detector, path: Path) -> None:
+    """Raise UsageError unless the tensors of a file are those of the detector that it describes."""
+    wanted = detector.state_dict()
+    for told, names in (("lacks", wanted.keys() - tensors.keys()), ("has too many", tensors.keys() - wanted.keys())):
+        if names:
+            raise _unfit(path, f"it {told}: {listed(sorted(names))}")
+    for name, value in wanted.items():
+        has, needs = (f"{tuple(each.shape)} {each.dtype}".replace("torch.", "") for each in (tensors[name], value))
+        if has != needs:
+            raise _unfit(path, f"{name} is {has}, not {needs}")
+
+
+def _unfit(path: Path, reason: str) -> UsageError:
+    return UsageError(f"The tensors in {path} aren't those of the model that it describes: {reason}. Get it again.")
 
 
 def fingerprint(path: Path) -> str:
@@ -56,16 +79,39 @@ def fingerprint(path: Path) -> str:
 
 
 def unlike(source: Detector, target: Detector) -> list[str]:
-    """Return the names of the target's tensors that have no like in the source, by name and shape: those of a head for
-    other classes, for one."""
-    given = source.state_dict()
-    return [
-        name for name, value in target.state_dict().items() if name not in given or given[name].shape != value.shape
-    ]
+    """Return the names of the target's tensors that have no like in the source, by name and by shape, whatever the
+    number of classes: those of blocks of another width, for one."""
+    given, wanted = _by_class(source), _by_class(target)
+    return [name for name, value in wanted.items() if name not in given or given[name].shape[1:] != value.shape[1:]]
 
 
-def transfer(source: Detector, target: Detector) -> None:
-    """Copy every tensor of the source that has its like in the target; the others keep their fresh values."""
-    given, fresh = source.state_dict(), unlike(source, target)
-    fitting = {name: given[name] for name in target.state_dict() if name not in fresh}
-    target.load_state_dict(fitting, strict=False)
+@torch.no_grad()
+def transfer(source: Detector, source_names: Sequence[str], target: Detector, target_names: Sequence[str]) -> None:
+    """Copy every tensor of the source that has its like in the target; in the head what is of a class goes to that of
+    the same name. The others keep their fresh values."""
+    shared = [name for name in target_names if name in source_names]
+    of_source, of_target = (
+        [*range(BEFORE_CLASSES), *(BEFORE_CLASSES + names.index(name) for name in shared)]
+        for names in (source_names, target_names)
+    )
+    given, fresh = _by_class(source), unlike(source, target)
+    for name, value in _by_class(target).items():
+        if name in fresh:
+            continue
+        if name.startswith(_OF_CLASSES):
+            value[of_target] = given[name][of_source]
+        else:
+            value.copy_(given[name])
+
+
+def _by_class(detector: Detector) -> dict[str, Tensor]:
+    """Return views of the detector's tensors: of the head's outputs as (5 + classes, …), of the others as (1, …)."""
+    anchors = detector.head.anchors_a_level
+    viewed = {}
+    for name, value in detector.state_dict().items():
+        if name.startswith(_OF_CLASSES):
+            rows = value.movedim(1, 0) if name.startswith(_OF_CLASSES[-1]) else value
+            viewed[name] = rows.unflatten(0, (anchors, -1)).transpose(0, 1)
+        else:
+            viewed[name] = value[None]
+    return viewed

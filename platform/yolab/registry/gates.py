@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from yolab.data.coco import Dataset
@@ -30,24 +31,29 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What gates look at: the model as it was trained and as it is folded, the split that proves it, the long side of
-    an image in pixels, and the limits that were asked for."""
+    """What gates look at: the model as it was trained and as it is folded, the split that proves it, the number there
+    of each class of the model, the long side of an image in pixels, and the limits that were asked for."""
 
     trained: Detector
     folded: Detector
     dataset: Dataset
+    label_of: np.ndarray
     image_size: int
     least_ap50: float
 
     @cached_property
     def before(self) -> dict[str, float]:
         """The COCO metrics of the trained model."""
-        return _score(self.trained, self.dataset, self.image_size)
+        return self._score(self.trained)
 
     @cached_property
     def after(self) -> dict[str, float]:
         """The COCO metrics of the folded model."""
-        return _score(self.folded, self.dataset, self.image_size)
+        return self._score(self.folded)
+
+    def _score(self, model: Detector) -> dict[str, float]:
+        found = detect(model.to(choose_device()), self.dataset.samples, self.image_size, _BATCH)
+        return metrics.score(self.dataset, [each.relabelled(self.label_of) for each in found]).metrics
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,3 @@ GATES = {
     "ap": Gate("AP is the same after folding", ap_did_not_move),
     "ap50": Gate("AP50 is at least --min-ap50", lambda evidence: verdict_on_ap50(evidence.after, evidence.least_ap50)),
 }
-
-
-def _score(model: Detector, dataset: Dataset, image_size: int) -> dict[str, float]:
-    return metrics.score(dataset, detect(model.to(choose_device()), dataset.samples, image_size, _BATCH)).metrics

@@ -59,7 +59,7 @@ def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[s
     """Return a run, made once, that stands for weights from elsewhere, to be proven on a split. Raises UsageError."""
     _, about = weights.load(weights_file)
     dataset = coco.load(data, split)
-    dataset.require_names(about.names, str(weights_file))
+    dataset.labels_of(about.names, str(weights_file))
     place = {"data.path": str(dataset.root), "data.val": split, "data.on_error": "fail"}
     key = f"import-{weights.fingerprint(weights_file)}-{dataset.root}-{split}"
     about_it = {tags.KIND_TAG: "import", tags.WEIGHTS_TAG: str(weights_file.resolve())}
@@ -87,7 +87,9 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         return Promotion(name, str(champion.version), called, False, (), metrics)
 
     trained, about = weights.load(trained_file)
-    evidence = gates.Evidence(trained, fold(trained), record.validation_set_of(uri, run), about.image_size, least_ap50)
+    dataset = record.validation_set_of(uri, run)
+    label_of = dataset.labels_of(about.names, called)
+    evidence = gates.Evidence(trained, fold(trained), dataset, label_of, about.image_size, least_ap50)
     verdicts = tuple(gate.check(evidence) for gate in gates.GATES.values())
     _require(verdicts, called)
 

@@ -18,7 +18,9 @@ def stamped(content: Mapping[str, Any], version: int) -> dict[str, Any]:
 def check_version(found: Any, version: int, where: str) -> None:
     """Raise UsageError unless this yolab, which writes `version`, reads the version that was found; files from before
     there were versions have none."""
-    if found is not None and (not isinstance(found, int) or found > version):
+    if found is not None and (type(found) is not int or found < 1):
+        raise UsageError(f"{where} is damaged: its format is no number from 1 on.")
+    if found is not None and found > version:
         raise UsageError(
             f"{where} was written by a newer yolab (its format is {found}, this one reads up to {version}): use that "
             "one."

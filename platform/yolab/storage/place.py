@@ -120,27 +120,28 @@ class Storage:
 
     def replace_folder(self, name: str, source: Path) -> None:
         """Copy a local folder here as a whole, in place of the one of that name, which stays until this one is whole;
-        see `whole_folder`."""
+        see `whole_folders`."""
         current, previous, incoming = (self.path / f"{name}{end}" for end in ("", ".previous", _INCOMING))
-        for leftover in (incoming, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(incoming, ignore_errors=True)
         shutil.copytree(source, incoming)
         for path in [*incoming.rglob("*"), incoming]:
             _sync(path)
             if path.is_file():
                 _require_same_size(path, source / path.relative_to(incoming))
         if current.exists():
+            shutil.rmtree(previous, ignore_errors=True)
             current.rename(previous)
         incoming.rename(current)
         _sync(self.path)
         shutil.rmtree(previous, ignore_errors=True)
 
-    def whole_folder(self, name: str) -> Path | None:
-        """Return the folder that `replace_folder` wrote last, None if there is none."""
+    def whole_folders(self, name: str) -> list[Path]:
+        """Return the folder that `replace_folder` wrote last, and the one before if a kill has left it; none if there
+        is none."""
         current, previous = self.path / name, self.path / f"{name}.previous"
         if not current.exists() and previous.exists():  # killed between the two renames of `replace_folder`
             previous.rename(current)
-        return current if current.exists() else None
+        return [folder for folder in (current, previous) if folder.exists()]
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder; nothing happens if it isn't there."""

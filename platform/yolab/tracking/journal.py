@@ -15,6 +15,7 @@ from mlflow.entities import Metric
 
 from yolab.storage.document import FORMAT, check_version
 from yolab.tracking.mlflow_runs import allowed_name, client, in_words
+from yolab.training.reporter import DamagedCheckpointError
 
 FILE_NAME = "journal.jsonl"
 _VERSION = 1
@@ -100,11 +101,15 @@ class Journal:
     def restore(self, folder: Path | None) -> None:
         """Go back to the copy in the folder of a checkpoint; None, or no copy in it, empties the journal.
 
-        Steps beyond the checkpoint are about to be repeated, so they are discarded here.
+        Steps beyond the checkpoint are about to be repeated, so they are discarded here. Raises
+        DamagedCheckpointError if the copy isn't whole.
         """
         incoming = self.path.with_suffix(".incoming")
         copy = folder / FILE_NAME if folder else None
-        incoming.write_bytes(copy.read_bytes() if copy and copy.exists() else b"")
+        content = copy.read_bytes() if copy and copy.exists() else b""
+        if copy and content and _read(copy)[0] < len(content):
+            raise DamagedCheckpointError(f"{copy} is damaged: it has lines that are no entries.")
+        incoming.write_bytes(content)
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         incoming.rename(self.path)
@@ -126,7 +131,15 @@ def _read(path: Path) -> tuple[int, list[Entry]]:
 
 
 def _parse(line: bytes) -> Any:
+    """Return what a whole line holds, a version or an entry; None if it is neither."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+        found = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(found, dict):
+        return None
+    numbers, metrics = [found.get("time_ms"), found.get("epoch")], found.get("metrics")
+    entry = isinstance(metrics, dict) and all(
+        isinstance(value, (int, float)) for value in [*numbers, *metrics.values()]
+    )
+    return found if entry or FORMAT in found else None

@@ -12,6 +12,7 @@ from yolab.models.detector import Detector
 from yolab.models.spec import DetectorSpec
 from yolab.storage.document import FORMAT, check_version
 from yolab.training.ema import Ema
+from yolab.training.reporter import read_of_checkpoint
 
 WEIGHTS = "weights.safetensors"  # the EMA: the model that the run delivers
 _TRAINED = "trained.safetensors"
@@ -59,14 +60,20 @@ def save(folder: Path, snapshot: Snapshot, about: DetectorSpec) -> None:
 
 
 def load(folder: Path, state: State) -> None:
-    """Put a saved state into freshly built parts."""
-    state.model.load_state_dict(load_file(folder / _TRAINED))
-    state.ema.model.load_state_dict(load_file(folder / WEIGHTS))
-    rest = torch.load(folder / _REST, weights_only=True, map_location="cpu")
-    check_version(rest.get(FORMAT), _VERSION, str(folder / _REST))
-    state.optimiser.load_state_dict(rest["optimiser"])
-    state.scaler.load_state_dict(rest["scaler"])
-    state.ema.updates, state.epoch = rest["ema_updates"], rest["epoch"]
+    """Put a saved state into freshly built parts.
+
+    Raises DamagedCheckpointError, with some of them filled, if a file isn't what `save` wrote, UsageError if a newer
+    yolab wrote it.
+    """
+    for name, model in ((_TRAINED, state.model), (WEIGHTS, state.ema.model)):
+        with read_of_checkpoint(folder / name):
+            model.load_state_dict(load_file(folder / name))
+    with read_of_checkpoint(folder / _REST):
+        rest = torch.load(folder / _REST, weights_only=True, map_location="cpu")
+        check_version(rest.get(FORMAT), _VERSION, str(folder / _REST))
+        state.optimiser.load_state_dict(rest["optimiser"])
+        state.scaler.load_state_dict(rest["scaler"])
+        state.ema.updates, state.epoch = int(rest["ema_updates"]), int(rest["epoch"])
 
 
 def _on_host(model: Detector) -> dict[str, torch.Tensor]:

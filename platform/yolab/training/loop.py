@@ -82,7 +82,8 @@ def train(
     plan = schedule(recipe, len(sampler))
     model = about.build()
     if recipe.start:
-        weights.transfer(weights.load(recipe.start)[0], model)
+        start, described = weights.load(recipe.start)
+        weights.transfer(start, described.names, model, about.names)
     model = model.to(memory_format=torch.channels_last).to(device)
     freeze(model, recipe.freeze)
     precision = Precision.of(experiment.compute.precision, device)
@@ -94,9 +95,7 @@ def train(
     )
     if recipe.patience:
         reporter = reporter.also(Patience(recipe.patience))
-    last = reporter.restore()
-    if last:
-        checkpoint.load(last, state)
+    reporter.restore(lambda folder: checkpoint.load(folder, state))
     if workers.rank == 0:
         detections_file.forget_after(state.epoch, reporter.folder / EVALUATION)
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from yolab.training.reporter import Observer
+from yolab.training.reporter import Observer, read_of_checkpoint
 
 _SCORES = "scores.json"
 
@@ -33,7 +33,10 @@ class Patience(Observer):
 
     def restored(self, checkpoint: Path | None) -> None:
         kept = checkpoint / _SCORES if checkpoint else None  # PBT may hand on a checkpoint of a trial without patience
-        self.scores = json.loads(kept.read_text()) if kept and kept.exists() else []
+        self.scores = []
+        if kept and kept.exists():
+            with read_of_checkpoint(kept):
+                self.scores = [float(score) for score in json.loads(kept.read_text())]
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         if "ap" in metrics:

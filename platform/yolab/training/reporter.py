@@ -1,19 +1,43 @@
 """What the training loop knows of the world around it: where its checkpoints are kept, and who hears of its epochs."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
+from yolab.errors import YolabError
 from yolab.storage import Storage
 
+logger = logging.getLogger("yolab")
+
 CHECKPOINT = "checkpoint"  # the folder of the last whole checkpoint in that of a run
+
+
+class DamagedCheckpointError(YolabError):
+    """A file of a checkpoint is missing, cut off, or not what was written: there is no going on from it."""
+
+
+@contextmanager
+def read_of_checkpoint(path: Path) -> Iterator[None]:
+    """Raise DamagedCheckpointError in place of whatever reading that file of a checkpoint raises."""
+    try:
+        yield
+    except (YolabError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # torch, pickle, safetensors and json have no class in common for damaged bytes
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DamagedCheckpointError(f"{path} is damaged ({told}).") from None
 
 
 class CheckpointStore(Protocol):
     """Where the checkpoints of a run are kept: a folder, or Ray's own storage."""
 
-    def last(self) -> Path | None:
-        """Return a local folder with the last durable checkpoint of the run, None at its beginning."""
+    def kept(self) -> Iterable[Path]:
+        """Give a local folder with the last durable checkpoint of the run, then those before it that are still there;
+        none at its beginning."""
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         """Make metrics and checkpoint of a finished epoch (from 1) durable, then announce them. Called by every rank,
@@ -28,7 +52,7 @@ class Observer:
     """Hears of a run's epochs and files; this one does nothing, others say what interests them."""
 
     def restored(self, checkpoint: Path | None) -> None:
-        """Hear that the run begins at a checkpoint, or anew."""
+        """Hear that the run begins at a checkpoint, or anew; after a DamagedCheckpointError, at an older one."""
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         """Hear of an epoch before it is durable; what is put into the folder of the checkpoint is kept with it."""
@@ -54,12 +78,33 @@ class Reporter:
         """Return the same with one more observer."""
         return Reporter(self.folder, self.checkpoints, (*self.observers, observer))
 
-    def restore(self) -> Path | None:
-        """Return the folder of the last durable checkpoint of this run, or None at its beginning."""
-        checkpoint = self.checkpoints.last()
+    def restore(self, load: Callable[[Path], None] = lambda checkpoint: None) -> Path | None:
+        """Load the last durable checkpoint of this run that is whole, and return its folder, None at the beginning.
+
+        Raises DamagedCheckpointError if none is whole.
+        """
+        damage = None
+        for checkpoint in self.checkpoints.kept():
+            try:
+                load(checkpoint)
+                self._say_restored(checkpoint)
+            except DamagedCheckpointError as error:
+                damage = error
+                logger.warning("%s", error)
+                continue
+            if damage:
+                logger.warning("The run goes on from the checkpoint before that, %s.", checkpoint.name)
+            return checkpoint
+        if damage:
+            raise DamagedCheckpointError(
+                f"{damage} There is no older checkpoint to go on from: begin the run anew, under another name."
+            )
+        self._say_restored(None)
+        return None
+
+    def _say_restored(self, checkpoint: Path | None) -> None:
         for observer in self.observers:
             observer.restored(checkpoint)
-        return checkpoint
 
     def report(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         """Make the metrics and the checkpoint of a finished epoch (from 1) durable, then announce them.
@@ -90,8 +135,8 @@ class FolderCheckpoints(CheckpointStore):
     def __init__(self, folder: Path) -> None:
         self.storage = Storage(folder)
 
-    def last(self) -> Path | None:
-        return self.storage.whole_folder(CHECKPOINT)
+    def kept(self) -> list[Path]:
+        return self.storage.whole_folders(CHECKPOINT)
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         if checkpoint is not None:
@@ -101,8 +146,8 @@ class FolderCheckpoints(CheckpointStore):
 class NoCheckpoints(CheckpointStore):
     """Keeps nothing."""
 
-    def last(self) -> Path | None:
-        return None
+    def kept(self) -> list[Path]:
+        return []
 
     def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         pass
