@@ -1,5 +1,6 @@
-"""What of a promotion that fails stays behind: nothing."""
+"""What of a promotion stays behind that fails: nothing; and of one that does not, beside the model."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from yolab.errors import YolabError
+from yolab.errors import UsageError, YolabError
 from yolab.registry import package
 from yolab.registry.promote import _champion, _register
 from yolab.search.trial import TrialState
@@ -69,3 +70,15 @@ def test_a_model_that_is_not_there_is_named_without_the_password_of_the_uri(mlfl
     with pytest.raises(YolabError) as caught:
         package.download("models:/nobody@champion", "http://user:secret@127.0.0.1:9")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, "http://the-callers-own:1"])
+def test_the_callers_own_mlflow_is_left_as_it_was(
+    given: str | None, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if given:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UsageError, match="There is no model"):
+        package.download("models:/nobody@champion", mlflow_uri)
+    assert os.environ.get("MLFLOW_TRACKING_URI") == given

@@ -1,6 +1,7 @@
 """A folded detector as a model of MLflow, and the way back."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.environment_variables import MLFLOW_TRACKING_URI
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import ModelInfo
+from mlflow.tracking._tracking_service.utils import _use_tracking_uri
 
 from yolab.errors import UsageError
 from yolab.models import weights
@@ -92,7 +95,12 @@ def lineage_of(model_uri: str, uri: str) -> dict[str, str]:
 
 @contextmanager
 def _speaking_to(uri: str) -> Iterator[None]:
-    """Let MLflow's own functions speak to the server at `uri` inside the block, and what they raise be words."""
-    with mlflow_runs.in_words(uri):
-        mlflow.set_tracking_uri(uri)
-        yield
+    """Let MLflow's own functions speak to the server at `uri` inside the block, and to the caller's own again after it;
+    what they raise becomes words."""
+    given = os.environ.get(MLFLOW_TRACKING_URI.name)
+    try:
+        with mlflow_runs.in_words(uri), _use_tracking_uri(uri):
+            yield
+    finally:
+        if given is not None:  # which MLflow sets, and takes away
+            os.environ[MLFLOW_TRACKING_URI.name] = given
