@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -32,11 +31,12 @@ from yolab.cli import (
 )
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
+from yolab.jobs import version_job
 
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        print(metadata.version("yolab"))
+        print(version_job.version())
         raise typer.Exit
 
 

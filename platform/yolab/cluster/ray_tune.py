@@ -96,7 +96,8 @@ def run(trials: Trials, capacity: Capacity) -> None:
     folder = trials.folder
     key = folder.key
     data = ray.put(trials.checked.data)  # once, for all trials
-    trial = functools.partial(_trial, trials=trials, key=key, data=data)
+    done = frozenset(name for name, row in folder.rows().items() if state_of(row).has_succeeded)
+    trial = functools.partial(_trial, trials=trials, key=key, data=data, done=done)
     trainable = tune.with_resources(trial, _resources_of_trial(experiment))
     begun = claim.last_numbered(folder.place, _TUNE)
     left = _restored(begun.path, trainable) if begun and _goes_on(folder) else None
@@ -236,10 +237,11 @@ class TuneCheckpoints(CheckpointStore):
         tune.report({**self.told, "epoch": self.epoch, _FAILURE: str(failure), _REASON: reason})
 
 
-def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef) -> None:
-    """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
+def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef, done: frozenset[str]) -> None:
+    """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run. Those that are
+    `done` Tune had not noted when its driver was killed."""
     name = config[NAME]
-    if SweepFolder(trials.folder.place).has_succeeded(name):
+    if name in done:
         return
     experiment, _ = _opened(trials, key, name, config[POINT])
     folder = trials.path / name
