@@ -12,7 +12,7 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "memory", "polling"},
+    {"errors", "memory", "polling", "signals"},
     {"storage"},
     {"experiment"},
     {"assignment", "losses", "data", "models"},
@@ -23,7 +23,7 @@ LAYERS = (
     {"jobs"},
     {"cli"},
 )
-ONLY = {"cli": {"cli", "errors", "jobs"}}  # what these parts may import of yolab at all
+ONLY = {"cli": {"cli", "errors", "jobs", "signals"}}  # what these parts may import of yolab at all
 STRANGERS = {("cluster", "registry"), ("registry", "cluster")}  # one layer, but neither knows the other
 EDGES = {
     "ray": ("yolab/cluster/",),

@@ -125,9 +125,16 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stop", "scheduler"), [(signal.SIGINT, ("hyperband",)), (signal.SIGTERM, ("median", "--grace", "8"))]
+    ("stop", "scheduler"),
+    [
+        (signal.SIGINT, ("hyperband",)),
+        (signal.SIGTERM, ("median", "--grace", "8")),
+        (signal.SIGHUP, ("none",)),
+    ],
 )
-def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop, scheduler):
+def test_ctrl_c_a_batch_schedulers_sigterm_or_a_closed_terminal_stops_a_sweep_with_its_state_saved(
+    arguments, tmp_path, stop, scheduler
+):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
     asked = [*arguments, "--scheduler", *scheduler]
     running = subprocess.Popen(

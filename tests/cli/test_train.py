@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,41 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set,
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
 
 
+def stopped(folder: Path, stop: signal.Signals, tell: Callable[[int, int], None], *overrides: str) -> None:
+    """Train, let it be told to stop after its first epoch, and check that it says how to go on."""
+    arguments = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml", *overrides]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(arguments, cwd=folder, start_new_session=True, **pipes)
+    deadline = time.monotonic() + 120
+    while not (folder / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tell(running.pid, stop)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+
+
+def twice(group: int, stop: int) -> None:
+    """Tell the process and its group, as `timeout` does."""
+    os.kill(group, stop)
+    os.killpg(group, stop)
+
+
+@pytest.mark.parametrize(
+    ("stop", "tell", "processes"),
+    [
+        (signal.SIGINT, os.killpg, 2),
+        (signal.SIGTERM, twice, 2),
+        (signal.SIGHUP, os.killpg, 2),
+        (signal.SIGHUP, os.kill, 0),
+    ],
+)
+def test_whatever_tells_it_to_stop_and_whom_it_tells_the_state_is_saved(stop, tell, processes, small_set, tmp_path):
+    write_experiment(tmp_path, small_set, recipe__epochs=400, recipe__evaluate_every=400)
+    stopped(tmp_path, stop, tell, f"compute.loader_processes={processes}")
+
+
 @pytest.mark.parametrize(
     ("stop", "begin"),
     [(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_IGN)],
@@ -190,18 +226,11 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set,
 )
 def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(stop, begin, small_set, tmp_path):
     write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
-    arguments = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml"]
     before = signal.signal(signal.SIGINT, begin)  # inherited, if it is to ignore
-    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    signal.signal(signal.SIGINT, before)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(running.pid, stop)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130, errors
-    assert "--resume" in errors
-    assert "Traceback" not in errors
+    try:
+        stopped(tmp_path, stop, os.kill)
+    finally:
+        signal.signal(signal.SIGINT, before)
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 

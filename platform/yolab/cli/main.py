@@ -32,6 +32,7 @@ from yolab.cli import (
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
 from yolab.jobs import version_job
+from yolab.signals import STOP_SIGNALS
 
 
 def _say_version(wanted: bool) -> None:
@@ -89,8 +90,10 @@ _OF_PATHS = {  # what is wrong with a path that was given, where nobody has said
 
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
-    interrupted (Typer's own answer to Ctrl-C). SIGTERM, as batch schedulers send it, does what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted (Typer's own answer to Ctrl-C). What else tells a job to stop does what Ctrl-C does."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     try:
         app()
     except YolabError as error:
@@ -103,7 +106,10 @@ def run() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """Be interrupted as by Ctrl-C; a script's background jobs take no notice of that, but have to stop when told."""
+    """Be interrupted as by Ctrl-C, once, though schedulers may tell twice; a script's background jobs take no notice of
+    Ctrl-C, but have to stop when told."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         raise KeyboardInterrupt
     os.kill(os.getpid(), signal.SIGINT)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 
 from yolab.data.augment import augmented
 from yolab.data.batch import collate, to_batch
@@ -20,10 +20,10 @@ from yolab.data.coco import Dataset
 from yolab.data.combined import repeat_factors
 from yolab.data.drawing import LabelledImage, Labels, pad_to
 from yolab.data.images import decode
+from yolab.data.loader_processes import Loader
 from yolab.data.samples import Sample
 from yolab.errors import YolabError
 from yolab.experiment import Augment, Compute, Data
-from yolab.memory import keep_freed_memory
 
 
 def decoded(sample: Sample, at_least: float = math.inf) -> np.ndarray:
@@ -180,34 +180,22 @@ def training_loader(
     compute: Compute,
     rank: int = 0,
     workers: int = 1,
-) -> tuple[DataLoader, EpochBatches]:
+) -> tuple[Loader, EpochBatches]:
     """Return the loader of (images, Targets), of the worker `rank` of so many, and its sampler, whose `epoch` the
     caller sets before each epoch."""
     processes, keep_bytes = compute.loader_processes, round(compute.image_cache_gib * 2**30)
-    _prepare_fork(processes)
     repeats = repeat_factors(dataset, data.repeat_threshold)
     sampler = EpochBatches(repeats, batch, seed, rank, workers)
     mosaic_until = epochs * (1 - data.augment.close_mosaic)
-    loader: DataLoader = DataLoader(
+    loader = Loader(
         TrainingImages(dataset, data.image_size, data.augment, seed, mosaic_until, keep_bytes),
+        processes,
         batch_sampler=sampler,
-        num_workers=processes,
-        worker_init_fn=_begin_process,
         collate_fn=collate,
         persistent_workers=processes > 0,
         pin_memory=torch.cuda.is_available(),
     )
     return loader, sampler
-
-
-def _prepare_fork(processes: int) -> None:
-    """OpenCV's threads don't survive a fork: a loader process that inherits their pool would wait for them forever."""
-    if processes:
-        cv2.setNumThreads(1)
-
-
-def _begin_process(number: int) -> None:
-    keep_freed_memory()
 
 
 @dataclass(frozen=True)
@@ -262,12 +250,6 @@ class EvaluationBatches(TorchDataset):
 
 def evaluation_loader(
     samples: list[Sample], size: int, batch: int, stride: int, processes: int, padding: Padding
-) -> DataLoader:
+) -> Loader:
     """Return the loader of EvaluationBatch; each item is a batch already."""
-    _prepare_fork(processes)
-    return DataLoader(
-        EvaluationBatches(samples, size, batch, stride, padding),
-        batch_size=None,
-        num_workers=processes,
-        pin_memory=False,
-    )
+    return Loader(EvaluationBatches(samples, size, batch, stride, padding), processes, batch_size=None)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from yolab.data import coco
 from yolab.data.batch import Targets, collate
 from yolab.data.loaded_data import LoadedData
 from yolab.data.loader import EpochBatches, training_loader
+from yolab.data.loader_processes import Loader
 from yolab.errors import YolabError
 from yolab.evaluation import detections_file
 from yolab.evaluation.detect import detect
@@ -136,7 +136,7 @@ class _Run:
     experiment: Experiment
     state: checkpoint.State
     trained: nn.Module
-    batches: DataLoader
+    batches: Loader
     sampler: EpochBatches
     plan: Schedule
     precision: Precision

@@ -1,0 +1,31 @@
+"""The signals by which a job is told to stop, and who hears them."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # of batch schedulers, and of a terminal that is closed
+
+
+@contextmanager
+def held_back(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Let no such signal through before the end of the block, and never to the processes that are begun in it. A
+    scheduler, as a terminal, tells all processes of a job: the helping ones have to live until the state is saved."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # processes inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def answered_as_before(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Let nothing that is done inside the block change how signals are answered after it."""
+    answers = {number: signal.getsignal(number) or signal.SIG_DFL for number in signals}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # others can't change it
+            for number, answer in answers.items():
+                signal.signal(number, answer)
