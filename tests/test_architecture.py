@@ -23,7 +23,7 @@ LAYERS = (
     {"jobs"},
     {"cli"},
 )
-ONLY = {"cli": {"cli", "errors", "jobs", "signals"}}  # what these parts may import of yolab at all
+ONLY = {"cli": {"cli", "errors", "jobs"}}  # what these parts may import of yolab at all
 STRANGERS = {("cluster", "registry"), ("registry", "cluster")}  # one layer, but neither knows the other
 EDGES = {
     "ray": ("yolab/cluster/",),

@@ -1,7 +1,5 @@
 """The command `yolab`: one file a verb; here is what they share: the way out."""
 
-import os
-import signal
 import sys
 from typing import Annotated
 
@@ -31,8 +29,7 @@ from yolab.cli import (
 )
 from yolab.cli.output import console
 from yolab.errors import UsageError, YolabError
-from yolab.jobs import version_job
-from yolab.signals import STOP_SIGNALS
+from yolab.jobs import stopping, version_job
 
 
 def _say_version(wanted: bool) -> None:
@@ -91,9 +88,7 @@ _OF_PATHS = {  # what is wrong with a path that was given, where nobody has said
 def run() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 a gate said no, 130
     interrupted (Typer's own answer to Ctrl-C). What else tells a job to stop does what Ctrl-C does."""
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _interrupt)
+    stopping.answer_stop_signals()
     try:
         app()
     except YolabError as error:
@@ -103,13 +98,3 @@ def run() -> None:
         told = f"Can't use {error.filename}: {_OF_PATHS[type(error)]}."
         console.print(f"[red]error:[/red] {escape(told)}", highlight=False, soft_wrap=True)
         sys.exit(UsageError.exit_code)
-
-
-def _interrupt(*_: object) -> None:
-    """Be interrupted as by Ctrl-C, once, though schedulers may tell twice; a script's background jobs take no notice of
-    Ctrl-C, but have to stop when told."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        raise KeyboardInterrupt
-    os.kill(os.getpid(), signal.SIGINT)
