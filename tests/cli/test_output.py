@@ -40,7 +40,8 @@ def on_terminal(code: str, columns: int) -> list[str]:
     """Return the lines that a terminal of so many columns shows of Python code that prints there, frames left out."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, columns))
-    environment = os.environ | {"TERM": "xterm"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment["TERM"] = "xterm"
     done = subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     shown = os.read(ours, 10**5).decode()

@@ -26,7 +26,9 @@ from yolab.errors import YolabError
 from yolab.experiment import Model, Scale
 from yolab.models import onnx_file, published_checkpoints, weights
 from yolab.models.spec import DetectorSpec
+from yolab.storage import Storage
 from yolab.tracking.journal import FILE_NAME, Journal
+from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
 from yolab.training import checkpoint
 from yolab.training.ema import Ema
@@ -87,7 +89,7 @@ STATE = _state()
 
 
 def _reporter(folder: Path) -> Reporter:
-    tracking = Tracking(Journal(folder / FILE_NAME), None)
+    tracking = Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)
     return Reporter(folder, FolderCheckpoints(folder), [tracking, Patience(3)])
 
 

@@ -62,7 +62,7 @@ def test_the_log_has_the_epoch_after_which_a_scheduler_ends_a_trial(
                 raise SystemExit
 
     caplog.set_level("INFO", logger="yolab")
-    reporter = Reporter(folder, Ended(folder), [Tracking(Journal(folder / FILE_NAME), None)])
+    reporter = Reporter(folder, Ended(folder), [Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)])
     with pytest.raises(SystemExit):
         train(reporter, range(1, 5), tmp_path / "scratch")
     assert [message.split("  ")[0] for message in caplog.messages] == ["epoch 1", "epoch 2"]

@@ -13,7 +13,9 @@ from tests.reporting import folder_reporter
 from yolab.errors import UsageError
 from yolab.experiment import Model, Scale
 from yolab.models.spec import DetectorSpec
+from yolab.storage import Storage
 from yolab.tracking.journal import FILE_NAME, Journal
+from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
 from yolab.training import checkpoint
 from yolab.training.ema import Ema
@@ -30,7 +32,7 @@ def fresh_state() -> checkpoint.State:
 
 
 def reporter_in(folder: Path) -> Reporter:
-    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), None), Patience(3))
+    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None), Patience(3))
 
 
 @pytest.fixture(scope="module")
