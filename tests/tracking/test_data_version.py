@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -158,3 +159,32 @@ def test_check_needs_no_git(repository: Path):
     pin_and_commit(repository)
     shutil.rmtree(repository / ".git")
     check(repository / "data" / "demo")
+
+
+def test_every_form_of_a_pin_has_the_version_that_dvc_gives_the_same_files(repository: Path) -> None:
+    version = pin_and_commit(repository)
+    folder = repository / "data"
+    files = [
+        {"relpath": str(path.relative_to(folder)), "md5": hashlib.md5(path.read_bytes()).hexdigest(), "size": 1}
+        for path in folder.rglob("*.*")
+        if path.is_file()
+    ]
+    for outs in (
+        [{"path": "data", "files": files}],  # of a remote that keeps versions itself
+        [{"path": "data", "md5": version.md5}],  # of an early DVC
+        [{"path": "data", "md5": version.md5, "hash": "md5", "size": 9, "nfiles": 4, "remote": "store"}],
+    ):
+        (repository / "data.dvc").write_text(yaml.safe_dump({"outs": outs}))
+        found = data_version(folder)
+        assert found is not None
+        assert found.md5 == version.md5
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "outs: []", "outs: [{path: data}]", "outs: [{path: data, md5: 0123}]", "outs: [{path: data, files: 3}]"],
+)
+def test_a_pin_that_is_none_of_a_folder_is_refused(repository: Path, content: str) -> None:
+    (repository / "data.dvc").write_text(content)
+    with pytest.raises(UsageError, match=r"data.dvc is not a .dvc file of one folder"):
+        data_version(repository / "data" / "demo")

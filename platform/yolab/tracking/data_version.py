@@ -17,11 +17,12 @@ from yolab.errors import UsageError, YolabError
 
 @dataclass(frozen=True)
 class DataVersion:
-    """What a .dvc file says: `md5` (36 characters, ending in .dir), bytes, files, the pinned path, the file itself."""
+    """What a .dvc file says: `md5` (36 characters, ending in .dir), bytes, files (None: an early DVC did not count),
+    the pinned path, the file itself."""
 
     md5: str
-    size: int
-    nfiles: int
+    size: int | None
+    nfiles: int | None
     path: Path
     pin_file: Path
 
@@ -87,7 +88,14 @@ def pin(folder: Path) -> DataVersion:
 def _read(pin_file: Path, pinned: Path) -> DataVersion:
     try:
         (out,) = yaml.safe_load(pin_file.read_text())["outs"]
-        return DataVersion(str(out["md5"]), int(out["size"]), int(out["nfiles"]), pinned.parent / out["path"], pin_file)
+        path = pinned.parent / out["path"]
+        if "files" in out:  # of a remote that keeps versions itself: each file with its own hash
+            files = {tuple(str(file["relpath"]).split("/")): str(file["md5"]) for file in out["files"]}
+            return DataVersion(_digest(files), sum(int(f["size"]) for f in out["files"]), len(files), path, pin_file)
+        md5 = str(out["md5"])
+        if not md5.endswith(".dir"):
+            raise ValueError
+        return DataVersion(md5, out.get("size"), out.get("nfiles"), path, pin_file)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         raise UsageError(f"{pin_file} is not a .dvc file of one folder: make it again with `dvc add`.") from None
 
