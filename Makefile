@@ -3,7 +3,7 @@
 # make test         the tests that need nothing but Python
 # make acceptance   the tests that start real servers and clusters
 # make lint         ruff and mypy
-# make fuzz         10 000 spoiled inputs for the readers of data sets and YAML
+# make fuzz         20 000 spoiled inputs for the readers of data sets, YAML, weights, checkpoints and ONNX
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,6 +36,7 @@ lint: setup
 
 fuzz: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.models.test_hostile_files 10000
 
 demo: setup
 	@$(BIN)/yolab data demo data/demo
