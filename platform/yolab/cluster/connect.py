@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -43,6 +44,11 @@ def connected() -> Iterator[None]:
 def capacity_of_cluster() -> Capacity:
     """Return what the cluster that RAY_ADDRESS names has."""
     with connected():
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    counts = tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in nodes)
-    return Capacity(counts, f"the cluster at {os.environ.get('RAY_ADDRESS')}")
+        nodes = [resources_of(node) for node in ray.nodes() if node["Alive"]]
+    return Capacity(tuple(nodes), f"the cluster at {os.environ.get('RAY_ADDRESS')}")
+
+
+def resources_of(node: dict[str, Any]) -> tuple[int, int]:
+    """Return the CPU cores and GPUs of one of `ray.nodes()`."""
+    cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+    return cpus, gpus

@@ -15,6 +15,8 @@ from ray import train as ray_train
 from ray.train.torch import TorchTrainer
 
 from yolab.cluster.connect import connected
+from yolab.cluster.interface import TorchOverNodeAddresses
+from yolab.cluster.reach import require_reach
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.score_names import TRIAL_METRICS
@@ -107,6 +109,7 @@ def fit(
     """
     compute, end = experiment.compute, folder.resolve() / _END
     end.unlink(missing_ok=True)
+    require_reach(experiment, folder)
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     trainer = TorchTrainer(
         work,
@@ -117,6 +120,7 @@ def fit(
             "uri": uri,
             "profile": profile_steps,
         },
+        torch_config=TorchOverNodeAddresses(),
         scaling_config=ray_train.ScalingConfig(
             num_workers=compute.workers,
             use_gpu=compute.gpus_per_worker > 0,
