@@ -1,5 +1,7 @@
 """A place that keeps files: whole, or not at all."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -121,3 +123,31 @@ def test_a_kept_file_is_copied_in_place_of_one_of_that_name(storage, tmp_path):
     assert kept == storage.path / "pictures" / "a.png"
     assert storage.keep(kept, "pictures").read_bytes() == b"2"
     assert (storage / "pictures").names() == ["a.png"]
+
+
+@pytest.mark.parametrize("why", [errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_a_place_that_takes_nothing_more_is_told_and_keeps_what_it_had_and_nothing_half_written(
+    why, storage, monkeypatch, tmp_path
+):
+    source = tmp_path / "made"
+    (source / "folder").mkdir(parents=True)
+    (source / "folder" / "weights").write_bytes(b"new")
+    storage.replace_folder("checkpoint", source)
+    before = {path: path.read_bytes() for path in storage.path.rglob("*") if path.is_file()}
+
+    def fails(*_: object) -> None:
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr(Path, "write_bytes", fails)
+    monkeypatch.setattr("shutil.copyfile", fails)
+    for write in (
+        lambda: storage.write("a", b"1"),
+        lambda: storage.create("a", b"1"),
+        lambda: storage.keep(source / "folder" / "weights"),
+        lambda: storage.replace_folder("checkpoint", source),
+    ):
+        with pytest.raises(YolabError, match=f"Can't write {storage}/.*: {os.strerror(why)}"):
+            write()
+    with pytest.raises(UsageError, match=f"The storage can't be {storage}"):
+        storage.require_writable()
+    assert {path: path.read_bytes() for path in storage.path.rglob("*") if path.is_file()} == before

@@ -1,5 +1,6 @@
 """The command `yolab`: one file a verb; here is what they share: the way out."""
 
+import errno
 import sys
 from typing import Annotated
 
@@ -78,10 +79,14 @@ app.add_typer(weights.app, name="weights")
 
 
 _OF_PATHS = {  # what is wrong with a path that was given, where nobody has said it before
-    FileExistsError: "it is there already, and a folder is needed. Name another",
-    NotADirectoryError: "a part of it is a file, and has to be a folder. Name another",
-    IsADirectoryError: "it is a folder, and a file is needed. Name another",
-    PermissionError: "you may not. Name another, or change who may",
+    errno.EEXIST: "it is there already, and a folder is needed. Name another",
+    errno.ENOTDIR: "a part of it is a file, and has to be a folder. Name another",
+    errno.EISDIR: "it is a folder, and a file is needed. Name another",
+    errno.EACCES: "you may not. Name another, or change who may",
+    errno.EPERM: "you may not. Name another, or change who may",
+    errno.EROFS: "nothing can be written there. Name another",
+    errno.ENOSPC: "it is full. Make room, or name another",
+    errno.EDQUOT: "your share of it is full. Make room, or name another",
 }
 
 
@@ -94,7 +99,9 @@ def run() -> None:
     except YolabError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except tuple(_OF_PATHS) as error:
-        told = f"Can't use {error.filename}: {_OF_PATHS[type(error)]}."
+    except OSError as error:
+        if error.errno not in _OF_PATHS:
+            raise
+        told = f"Can't use {error.filename or 'the disk'}: {_OF_PATHS[error.errno]}."
         console.print(f"[red]error:[/red] {escape(told)}", highlight=False, soft_wrap=True)
         sys.exit(UsageError.exit_code)

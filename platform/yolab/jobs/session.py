@@ -23,7 +23,9 @@ class Session:
         return cls(place, mlflow_uri.absolute(uri) if uri else mlflow_uri.default_uri(place.path))
 
     def uri_of(self, experiment: Experiment) -> str:
-        """Return the MLflow URI of an experiment; it has been asked whether it answers. Raises YolabError."""
+        """Return the MLflow URI of an experiment that is about to begin: the storage takes files, and MLflow has been
+        asked whether it answers. Raises YolabError."""
+        self.storage.require_writable()
         uri = mlflow_uri.tracking_uri(experiment, self.uri)
         mlflow_runs.check_answers(uri)
         return uri

@@ -1,6 +1,7 @@
 """A place that keeps files: written whole, verified, and only then announced."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from yolab.errors import UsageError, YolabError
 DEFAULT = "runs"
 VARIABLE = "YOLAB_STORAGE"
 _INCOMING = ".incoming"  # how the names of what is not whole yet end
+_NO_PLACE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_PROBE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class Storage:
 
     def exists(self, name: str = "") -> bool:
         return (self.path / name).exists()
+
+    def require_writable(self) -> None:
+        """Raise UsageError if nothing can be kept here."""
+        try:
+            with self._incoming("probe") as probe:
+                probe.write_bytes(bytes(_PROBE_BYTES))
+                _sync(probe)
+        except YolabError as error:
+            raise UsageError(f"The storage can't be {self}. {error}") from error
 
     def names(self) -> list[str]:
         """Return what is directly in here, files and folders, in order; nothing if the place isn't there yet."""
@@ -99,7 +111,7 @@ class Storage:
         writer."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
+        with _told_in_words(path), path.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
@@ -123,11 +135,12 @@ class Storage:
         see `whole_folders`."""
         current, previous, incoming = (self.path / f"{name}{end}" for end in ("", ".previous", _INCOMING))
         shutil.rmtree(incoming, ignore_errors=True)
-        shutil.copytree(source, incoming)
-        for path in [*incoming.rglob("*"), incoming]:
-            _sync(path)
-            if path.is_file():
-                _require_same_size(path, source / path.relative_to(incoming))
+        try:
+            with _told_in_words(incoming):
+                _copy(source, incoming)
+        except (OSError, YolabError):
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
         if current.exists():
             shutil.rmtree(previous, ignore_errors=True)
             current.rename(previous)
@@ -155,14 +168,40 @@ class Storage:
     def _incoming(self, name: str) -> Iterator[Path]:
         """Give a name beside the file's, for what is not whole yet; it is gone afterwards."""
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, incoming = tempfile.mkstemp(prefix=f"{target.name}.", suffix=_INCOMING, dir=target.parent)
-        os.fchmod(handle, 0o644)
-        os.close(handle)
-        try:
-            yield Path(incoming)
-        finally:
-            Path(incoming).unlink(missing_ok=True)
+        with _told_in_words(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, incoming = tempfile.mkstemp(prefix=f"{target.name}.", suffix=_INCOMING, dir=target.parent)
+            os.fchmod(handle, 0o644)
+            os.close(handle)
+            try:
+                yield Path(incoming)
+            finally:
+                Path(incoming).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told_in_words(path: Path) -> Iterator[None]:
+    """Raise YolabError where there is no place to write a file or folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        raise YolabError(f"Can't write {path}: {error.strerror}. Make room there, or name another storage.") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder; on return the copy is on disk, and whole."""
+    target.mkdir(parents=True)
+    for path in sorted(source.rglob("*")):  # a folder before what is in it
+        copied = target / path.relative_to(source)
+        if path.is_dir():
+            copied.mkdir()
+        else:
+            shutil.copyfile(path, copied)
+            _require_same_size(copied, path)
+    for copied in [*target.rglob("*"), target]:
+        _sync(copied)
 
 
 def _sync(path: Path) -> None:
