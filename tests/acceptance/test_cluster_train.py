@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
+from tests.terminal import answering
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.tracking.journal import read_entries
@@ -88,7 +89,8 @@ def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(
 def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_the_bit(small_set, tmp_path):
     epochs = 12
     arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
-    running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(arguments, cwd=tmp_path, preexec_fn=answering(), **pipes)
     try:
         _wait_for_epoch(tmp_path / "runs" / "tiny" / "ray", 3, running)
         running.send_signal(signal.SIGINT)

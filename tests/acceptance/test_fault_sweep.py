@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests import tiny_set
 from tests.reporting import Recorder, folder_reporter
+from tests.terminal import answering
 from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
@@ -127,7 +128,7 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stop", "scheduler"),
     [
-        (signal.SIGINT, ("hyperband",)),
+        (signal.SIGINT, ("hyperband", "recipe.evaluate_every=1")),
         (signal.SIGTERM, ("median", "--grace", "8")),
         (signal.SIGHUP, ("none",)),
     ],
@@ -137,9 +138,8 @@ def test_ctrl_c_a_batch_schedulers_sigterm_or_a_closed_terminal_stops_a_sweep_wi
 ):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
     asked = [*arguments, "--scheduler", *scheduler]
-    running = subprocess.Popen(
-        asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(asked, cwd=tmp_path, start_new_session=True, preexec_fn=answering(), **pipes)
     wait_for_first_end(folder, running)
     os.killpg(running.pid, stop)  # as a terminal and a batch scheduler do: to all processes of the job
     _, errors = running.communicate(timeout=120)

@@ -18,6 +18,9 @@ README = (REPOSITORY / "README.md").read_text()
 SKIPPED = {
     "HEAD": "needs a cluster",
     "data import": "needs a data set in another layout; tests/data/test_formats.py",
+    "data split": "needs a data set in one piece; tests/data/test_split.py",
+    "name=shapes": "takes minutes; tests/training/transfer.py",
+    "runs/shapes": "needs that run",
     "data/coco": "needs COCO",
     "path/to/coco": "needs COCO",
     "--budget short": "needs COCO",

@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from mlflow import MlflowClient
 
 from tests import tiny_set
+from tests.terminal import answering
 from yolab.experiment import build
 from yolab.tracking.mlflow_runs import list_runs
 
@@ -184,16 +186,20 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set,
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
 
 
-def stopped(folder: Path, stop: signal.Signals, tell: Callable[[int, int], None], *overrides: str) -> None:
-    """Train, let it be told to stop after its first epoch, and check that it says how to go on."""
+def stopped(
+    folder: Path, stop: signal.Signals, tell: Callable[[int, int], None], *overrides: str, **answers: Any
+) -> None:
+    """Train, let it be told to stop after its first epoch, and check that it says how to go on; `answers`: to signals
+    as it begins."""
     arguments = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml", *overrides]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = subprocess.Popen(arguments, cwd=folder, start_new_session=True, **pipes)
+    begin = answering({signal.Signals[name]: answer for name, answer in answers.items()})
+    running = subprocess.Popen(arguments, cwd=folder, start_new_session=True, preexec_fn=begin, **pipes)
     deadline = time.monotonic() + 120
     while not (folder / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     tell(running.pid, stop)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=120)
     assert running.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
@@ -220,17 +226,13 @@ def test_whatever_tells_it_to_stop_and_whom_it_tells_the_state_is_saved(stop, te
 
 
 @pytest.mark.parametrize(
-    ("stop", "begin"),
-    [(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_IGN)],
+    ("stop", "answers"),
+    [(signal.SIGINT, {}), (signal.SIGTERM, {"SIGINT": signal.SIG_IGN})],
     ids=["Ctrl-C", "SIGTERM in the background of a script, where Ctrl-C is ignored"],
 )
-def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(stop, begin, small_set, tmp_path):
+def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(stop, answers, small_set, tmp_path):
     write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
-    before = signal.signal(signal.SIGINT, begin)  # inherited, if it is to ignore
-    try:
-        stopped(tmp_path, stop, os.kill)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    stopped(tmp_path, stop, os.kill, **answers)
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 

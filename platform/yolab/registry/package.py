@@ -41,7 +41,7 @@ def log_package(uri: str, run_id: str, weights_file: Path, about: dict[str, str]
     """Package a folded detector's weights with the run that made them, whose state stays as it is. Raises UsageError if
     the storage was moved, YolabError if MLflow can't be used."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    with _speaking_to(uri):
+    with speaking_to(uri):
         client = mlflow_runs.client(uri)
         run = client.get_run(run_id)
         artifacts_beside.require_not_moved(uri, client.get_experiment(run.info.experiment_id))
@@ -70,7 +70,7 @@ def download(model_uri: str, uri: str) -> Path:
     if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[^/@]+)", model_uri):
         raise UsageError(f"{model_uri} doesn't say which version: write models:/NAME@champion, or models:/NAME/1.")
 
-    with _speaking_to(uri):
+    with speaking_to(uri):
         try:
             return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", tracking_uri=uri))
         except MlflowException as error:
@@ -81,20 +81,20 @@ def download(model_uri: str, uri: str) -> Path:
 
 def served(model_uri: str, uri: str) -> Any:
     """Return the packaged model as MLflow serves it. Raises YolabError if MLflow can't be used."""
-    with _speaking_to(uri):
+    with speaking_to(uri):
         return mlflow.pyfunc.load_model(model_uri)
 
 
 def lineage_of(model_uri: str, uri: str) -> dict[str, str]:
     """Return what a registered model comes from: run, configuration, data and code. Raises YolabError if MLflow can't
     be used."""
-    with _speaking_to(uri):
+    with speaking_to(uri):
         about = mlflow.models.get_model_info(model_uri).metadata or {}
     return {"registered_model": model_uri, **{key: str(value) for key, value in about.items()}}
 
 
 @contextmanager
-def _speaking_to(uri: str) -> Iterator[None]:
+def speaking_to(uri: str) -> Iterator[None]:
     """Let MLflow's own functions speak to the server at `uri` inside the block, and to the caller's own again after it;
     what they raise becomes words."""
     given = os.environ.get(MLFLOW_TRACKING_URI.name)

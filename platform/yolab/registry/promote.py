@@ -133,7 +133,7 @@ def _champion(uri: str, name: str) -> ModelVersion | None:
 def _register(uri: str, name: str, packaged: ModelInfo, about: dict[str, str]) -> str:
     """Make a logged model the champion of a registered model; return its version. A model that was registered for it
     goes again if there is no version. Raises YolabError if MLflow can't be used."""
-    with mlflow_runs.in_words(uri):
+    with package.speaking_to(uri):  # not the client alone: MLflow looks for the model where its functions speak to
         client = mlflow_runs.client(uri)
         new = _create_unless_there(client, name)
         try:

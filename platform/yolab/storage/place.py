@@ -59,13 +59,18 @@ class Storage:
         return (self.path / name).exists()
 
     def require_writable(self) -> None:
-        """Raise UsageError if nothing can be kept here."""
+        """Raise UsageError if nothing can be kept here; a folder that isn't there yet isn't there afterwards."""
+        is_new = not self.path.exists()
         try:
             with self._incoming("probe") as probe:
                 probe.write_bytes(bytes(_PROBE_BYTES))
                 _sync(probe)
         except YolabError as error:
             raise UsageError(f"The storage can't be {self}. {error}") from error
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):  # it could not be made
+                    self.path.rmdir()
 
     def names(self) -> list[str]:
         """Return what is directly in here, files and folders, in order; nothing if the place isn't there yet."""
