@@ -20,7 +20,8 @@ SOURCE = SweepRequest({"name": "e"}, "digest", {}, "tpe", "asha", ("ap",), 7, 9,
         ({"trials": 3, "retries": 0}, {"trials": 3, "retries": 0}),
         ({"grace": 2}, {"grace": 2}),
         ({"scheduler": "none"}, {"scheduler": "none", "grace": None, "reduction": None}),
-        ({"searcher": "random", "objectives": ["ap50"]}, {"searcher": "random", "objectives": ("ap50",)}),
+        ({"objectives": ["ap50"]}, {"objectives": ("ap50",)}),
+        ({"searcher": "grid"}, {"searcher": "grid", "trials": None}),
     ],
 )
 def test_a_fork_is_as_its_source_in_what_is_left_out(

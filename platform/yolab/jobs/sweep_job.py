@@ -80,8 +80,8 @@ def sweep(
     `space` is a file, the name of one that comes with yolab (None: compound_scaling), or its content. `trials` None:
     16, or all points of a grid; `searcher` None: random; `scheduler` None: asha, or none for a grid or several
     objectives; `objectives` None: AP; `retries` None: 1. `warm_start` names an earlier sweep that the searcher learns
-    from. Raises UsageError for what can't be meant, before anything is
-    created; KeyboardInterrupt when it was interrupted, with its state saved; YolabError if every trial failed.
+    from. Raises UsageError for what can't be meant, before anything is created; KeyboardInterrupt when it was
+    interrupted, with its state saved; YolabError if every trial failed.
     """
     described = experiment_from(experiment, overrides)
     searcher = searcher or "random"
@@ -118,7 +118,7 @@ def fork(
     watcher: Watcher = SILENT,
 ) -> SweepResult:
     """Search another space around the experiment of an earlier sweep, knowing its trials; what is left out is as it was
-    there. Else as `sweep`."""
+    there, but the number of trials if the searcher is another. Else as `sweep`."""
     session = Session.at(storage)
     asked = SweepFolder.existing(session.storage, source).request()
     described = preparation.experiment_of(asked)
@@ -129,7 +129,7 @@ def fork(
         tuple(objectives or asked.objectives),
         searcher or asked.searcher,
         scheduler or asked.scheduler,
-        trials or asked.trials,
+        trials or (asked.trials if searcher in (None, asked.searcher) else None),
         grace or (asked.grace if "grace" in taken else None),
         reduction or (asked.reduction if "reduction" in taken else None),
         asked.retries if retries is None else retries,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolab.data.formats import coco, cvat, labelme, voc, yolo
-from yolab.data.formats.annotated import Annotated
+from yolab.data.formats.annotated import Annotated, repeated
 from yolab.data.formats.source_files import SourceFiles
 from yolab.data.formats.written import Progress, write
 from yolab.data.new_folder import new_folder
@@ -79,16 +79,11 @@ def _check(annotated: Annotated, source: Path, layout: str) -> None:
         raise UsageError(f"{source} has no image in {layout} layout: check the folder, or give --format.{told}")
     if not annotated.names:
         raise UsageError(f"{source} has no object in {layout} layout: check the folder, or give --format.{told}")
-    if twice := _first_twice(annotated.names):
+    if twice := next(repeated(annotated.names), None):
         raise UsageError(f"Two classes of {source} are called {twice!r}: rename one of them, or make them one.")
     for split, pictures in annotated.splits.items():
-        if twice := _first_twice([str(picture.path) for picture in pictures]):
+        if twice := next(repeated(str(picture.path) for picture in pictures), None):
             raise UsageError(f"{twice} is described twice in the split {split}: leave one of the descriptions there.")
-
-
-def _first_twice(names: list[str]) -> str | None:
-    seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def _note_pictures(annotated: Annotated, files: SourceFiles) -> None:

@@ -1,6 +1,6 @@
 """What every layout is read into: pictures with their objects, by split, and what was left out on the way."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +97,15 @@ def area_of(found: Object) -> float:
 def _area_within(polygon: Sequence[float]) -> float:
     points = list(zip(polygon[::2], polygon[1::2]))
     return abs(sum(x * v - u * y for (x, y), (u, v) in zip(points, points[1:] + points[:1]))) / 2
+
+
+def repeated(values: Iterable[str]) -> Iterator[str]:
+    """Yield the values that were there before."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            yield value
+        seen.add(value)
 
 
 def finite(*values: Any) -> list[float]:

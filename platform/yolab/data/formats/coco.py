@@ -3,12 +3,11 @@ them."""
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolab.data.formats.annotated import SPLITS, Annotated, Object, Picture, finite, opened
+from yolab.data.formats.annotated import SPLITS, Annotated, Object, Picture, finite, opened, repeated
 from yolab.data.formats.source_files import Label, SourceFiles, match
 from yolab.errors import UsageError
 
@@ -123,19 +122,11 @@ def _checked(file: Path, split: str, content: dict[str, list[Any]]) -> _Detectio
         ("category id", [_key(category["id"]) for category in categories]),
         ("category", [str(category["name"]) for category in categories]),
     ):
-        if twice := next(_repeated(values), None):
+        if twice := next(repeated(values), None):
             raise UsageError(f"{file} has the {what} {twice!r} twice: rename one of them, or make them one.")
     names = {_key(category["id"]): str(category["name"]) for category in categories}
     above = {str(category["name"]): category.get("supercategory") for category in categories}
     return _Detections(file, split, content["images"], content["annotations"], names, above)
-
-
-def _repeated(values: list[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            yield value
-        seen.add(value)
 
 
 def _key(identity: Any) -> str:
