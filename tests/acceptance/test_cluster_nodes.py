@@ -108,17 +108,23 @@ def command(small_set: Path, tmp_path: Path) -> list[str]:
 
 
 def test_workers_on_two_nodes_find_each_other(cluster, command, tmp_path):
-    done = on_head(command, tmp_path, cluster[0])
+    done = on_head([*command, "compute.precision=auto"], tmp_path, cluster[0])
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "tiny" / "checkpoint").exists()
+    run = tmp_path / "runs" / "tiny"
+    assert (run / "checkpoint").exists()
+    assert yaml.safe_load((run / "experiment.yaml").read_text())["compute"]["precision"] in ("bf16", "fp32")
 
 
-@pytest.mark.parametrize("unshared", ["runs", "data"])
-def test_a_node_that_does_not_reach_the_runs_or_the_data_is_named(unshared, cluster, command, small_set, tmp_path):
+@pytest.mark.parametrize(("verb", "unshared"), [("train", "runs"), ("train", "data"), ("sweep", "runs")])
+def test_a_node_that_does_not_reach_the_runs_or_the_data_is_named(
+    verb, unshared, cluster, command, small_set, tmp_path
+):
     environment, own = cluster
     shutil.copytree(small_set, own / "data", dirs_exist_ok=True)
     words = {"runs": ["--storage", str(own / "runs")], "data": [f"data.path={own / 'data'}"]}[unshared]
-    done = on_head([*command, *words], tmp_path, environment)
+    if verb == "sweep":
+        words += ["compute.workers=1", "--trials", "1", "--name", "searched"]
+    done = on_head([word.replace("train", verb) for word in command] + words, tmp_path, environment)
     assert done.returncode == 1, done.stderr
     assert f"The node {OTHER} doesn't reach {own / unshared}" in done.stderr
     assert "Traceback" not in done.stderr

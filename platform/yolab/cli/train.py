@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from yolab.cli.output import AsJson, ExperimentFile, Overrides, StorageOption, print_table, say, show, terminal
+from yolab.cli.output import (
+    AsJson,
+    DeviceOption,
+    ExperimentFile,
+    Overrides,
+    StorageOption,
+    print_table,
+    say,
+    show,
+    terminal,
+)
 from yolab.jobs import train_job
 
 
@@ -12,6 +22,7 @@ def train(
     experiment: ExperimentFile,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run of this name.")] = False,
+    device: DeviceOption = None,
     profile: Annotated[
         int, typer.Option(min=0, help="Trace so many steps with torch's profiler, as trace.json in the run.")
     ] = 0,
@@ -24,7 +35,13 @@ def train(
     """
     with terminal() as watcher:
         done = train_job.train(
-            experiment, overrides or [], resume=resume, profile_steps=profile, storage=storage, watcher=watcher
+            experiment,
+            overrides or [],
+            resume=resume,
+            device=device,
+            profile_steps=profile,
+            storage=storage,
+            watcher=watcher,
         )
     show(done, as_json, lambda: print_table(done.name, list(done.scores), [list(done.scores.values())]))
     if not as_json:

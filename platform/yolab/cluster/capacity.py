@@ -4,7 +4,9 @@ import os
 
 import torch
 
+from yolab.experiment import Compute
 from yolab.preflight import Capacity
+from yolab.training.precision import Precision
 
 
 def of_this_machine() -> Capacity:
@@ -19,3 +21,13 @@ def capacity() -> Capacity:
     from yolab.cluster.connect import capacity_of_cluster  # only then: importing Ray takes seconds
 
     return capacity_of_cluster()
+
+
+def auto_precision(compute: Compute) -> str:
+    """Return what precision `auto` stands for on the workers that the cluster gives. Raises UsageError if that depends
+    on the node."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return Precision.of("auto", torch.device("cuda" if compute.gpus_per_worker else "cpu")).name
+    from yolab.cluster.nodes import auto_precision_of_cluster  # as above
+
+    return auto_precision_of_cluster(compute)

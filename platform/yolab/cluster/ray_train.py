@@ -16,7 +16,7 @@ from ray.train.torch import TorchTrainer
 
 from yolab.cluster.connect import connected
 from yolab.cluster.interface import TorchOverNodeAddresses
-from yolab.cluster.reach import require_reach
+from yolab.cluster.nodes import require_reach
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.score_names import TRIAL_METRICS
@@ -89,6 +89,7 @@ def run(
     run.
     """
     with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
+        require_reach(experiment, folder)
         last = fit(experiment, ray.put(data), folder, uri, profile_steps=profile_steps)
     shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
 
@@ -109,7 +110,6 @@ def fit(
     """
     compute, end = experiment.compute, folder.resolve() / _END
     end.unlink(missing_ok=True)
-    require_reach(experiment, folder)
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     trainer = TorchTrainer(
         work,

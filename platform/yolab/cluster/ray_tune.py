@@ -23,6 +23,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from yolab.cluster import ray_train
 from yolab.cluster.connect import TRIAL_RESOURCE
+from yolab.cluster.nodes import require_reach
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_of
@@ -85,7 +86,7 @@ def run(trials: Trials, capacity: Capacity) -> None:
     """Run trials until nothing is left to do, or until it is interrupted; the caller is connected to Ray.
 
     Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
-    Raises YolabError if no trial succeeded.
+    Raises YolabError if a node doesn't reach the folder or the data, or if no trial succeeded.
     """
     experiment = trials.checked.experiment
     if experiment.compute.workers > 1 and TRIAL_RESOURCE not in ray.cluster_resources():
@@ -93,6 +94,7 @@ def run(trials: Trials, capacity: Capacity) -> None:
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
+    require_reach(experiment, trials.path)
     folder = trials.folder
     key = folder.key
     data = ray.put(trials.checked.data)  # once, for all trials

@@ -219,6 +219,12 @@ class Experiment(Section):
         described["recipe"]["start"] = start_digest
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
+    def in_precision(self, name: str) -> "Experiment":
+        """Return the experiment with the precision that `auto` stands for where it runs; another one stays."""
+        if self.compute.precision != "auto":
+            return self
+        return self.model_copy(update={"compute": self.compute.model_copy(update={"precision": name})})
+
     def flat(self) -> dict[str, Any]:
         """Return every value by its dotted path, as MLflow's parameters and the search spaces name it."""
         return dict(flatten(self.model_dump()))

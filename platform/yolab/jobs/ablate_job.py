@@ -94,7 +94,8 @@ def ablate(
     base = next(iter(experiments.values()))
     room = capacity()
     checked = check(base, watcher, room)
-    every = {key: replace(checked, experiment=experiment) for key, experiment in experiments.items()}
+    precision = checked.experiment.compute.precision
+    every = {key: replace(checked, experiment=each.in_precision(precision)) for key, each in experiments.items()}
     uri = session.uri_of(base)
     folder = _folder_of(session, asked, limits, fresh)
     with folder.held():

@@ -1,13 +1,17 @@
 """What every job that trains does first: read the experiment, and check all that can be known beforehand."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from yolab import preflight
-from yolab.cluster.capacity import capacity, of_this_machine
+from yolab.cluster.capacity import auto_precision
 from yolab.experiment import Experiment, Overrides, build, changes_of, load, with_absolute_paths
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity, CheckedExperiment
+from yolab.training.precision import Precision
 
 
 def experiment_from(experiment: str | Path | Experiment, overrides: Overrides = ()) -> Experiment:
@@ -17,15 +21,18 @@ def experiment_from(experiment: str | Path | Experiment, overrides: Overrides = 
     return load(experiment, overrides)
 
 
-def check(experiment: Experiment, watcher: Watcher, room: Capacity | None = None) -> CheckedExperiment:
+def check(
+    experiment: Experiment, watcher: Watcher, room: Capacity | None = None, device: torch.device | None = None
+) -> CheckedExperiment:
     """Check an experiment before anything is created; say what the data check leaves out. Raises UsageError.
 
-    A run over several workers asks for the cluster's capacity by itself, one in this process for this machine's.
+    It needs no more than the `room` there is, and gets the precision that `auto` stands for there, or on the `device`
+    of this process if that is where it runs. Without a room it is not to run at all.
     """
-    described = with_absolute_paths(experiment)
-    if room is None:
-        room = capacity() if described.compute.workers > 1 else of_this_machine()
-    checked = preflight.check(described, room, partial(watcher.progress, "Checking the data"))
+    checked = preflight.check(with_absolute_paths(experiment), room, partial(watcher.progress, "Checking the data"))
+    if room is not None and experiment.compute.precision == "auto":
+        name = Precision.of("auto", device).name if device else auto_precision(experiment.compute)
+        checked = replace(checked, experiment=checked.experiment.in_precision(name))
     for fault, count in checked.data.skipped.items():
         watcher.note(f"Skipped {count} × {fault} in the data, as data.on_error=skip says.")
     for warning in checked.warnings:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolab.cluster.capacity import capacity, of_this_machine
 from yolab.data.coco import Dataset
+from yolab.errors import UsageError
 from yolab.evaluation import detections_file
 from yolab.evaluation.metrics import score
 from yolab.evaluation.score_names import METRICS
@@ -14,6 +16,7 @@ from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.jobs.watcher import SILENT, Watcher
+from yolab.models.device import named_device
 from yolab.preflight import CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
@@ -53,18 +56,26 @@ def train(
     overrides: Overrides = (),
     *,
     resume: bool = False,
+    device: str | None = None,
     profile_steps: int = 0,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> TrainResult:
     """Train one detector, in this process or over `compute.workers` workers of a Ray cluster.
 
-    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; so many steps are traced by
-    torch's profiler. Raises UsageError for what can't be meant, before anything is created; YolabError, or whatever
+    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; `device` is torch's name of
+    where a run of one worker computes, None: the GPU, where there is one; so many steps are traced by torch's profiler.
+    Raises UsageError for what can't be meant, before anything is created; YolabError, or whatever
     ended the run, with its state saved and recorded.
     """
     session = Session.at(storage)
-    checked = check(experiment_from(experiment, overrides), watcher)
+    asked = experiment_from(experiment, overrides)
+    if asked.compute.workers > 1:
+        if device is not None:
+            raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers} their devices.")
+        checked = check(asked, watcher, capacity())
+    else:
+        checked = check(asked, watcher, of_this_machine(), named_device(device))
     described = checked.experiment
     work = {"digest": checked.digest, "workers": described.compute.workers}
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
@@ -75,7 +86,7 @@ def train(
     journal = place.path / CHECKPOINT / FILE_NAME
     with delivering(uri) as delivery:
         try:
-            metrics = _learn(checked, place.path, uri, profile_steps, watcher)
+            metrics = _learn(checked, place.path, uri, device, profile_steps, watcher)
         except KeyboardInterrupt:
             outbox.end(TrialState.STOPPED, journal)
             delivery.add(outbox)
@@ -95,7 +106,7 @@ def train(
 
 
 def _learn(
-    checked: CheckedExperiment, folder: Path, uri: str, profile_steps: int, watcher: Watcher
+    checked: CheckedExperiment, folder: Path, uri: str, device: str | None, profile_steps: int, watcher: Watcher
 ) -> dict[str, float]:
     """Train, and return the metrics of the last epoch."""
     experiment = checked.experiment
@@ -112,7 +123,8 @@ def _learn(
     if experiment.compute.workers == 1:
         with tracked(folder, uri, folder) as tracking:
             reporter = Reporter(folder, FolderCheckpoints(folder), [tracking, _Announcer(say)])
-            learn(experiment, checked.data, reporter, progress=on_batch, profile_steps=profile_steps)
+            where = named_device(device)
+            learn(experiment, checked.data, reporter, device=where, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 

@@ -54,15 +54,16 @@ def train(
     data: LoadedData,
     reporter: Reporter,
     workers: Workers = Workers(),  # noqa: B008  # frozen
+    device: torch.device | None = None,
     progress: Progress = lambda epoch, done, total: None,
     profile_steps: int = 0,
 ) -> dict[str, float]:
     """Train a detector and return the metrics of its last epoch, which are those of the EMA.
 
-    Goes on from the reporter's last checkpoint if there is one. So many steps of the first epoch are traced, after
-    two to warm up. Raises YolabError if the loss stops being a number.
+    Goes on from the reporter's last checkpoint if there is one. `device` None: the worker's GPU, where there is one. So
+    many steps of the first epoch are traced, after two to warm up. Raises YolabError if the loss stops being a number.
     """
-    recipe, device = experiment.recipe, choose_device(workers.rank)
+    recipe, device = experiment.recipe, device or choose_device(workers.rank)
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
@@ -109,7 +110,6 @@ def train(
         profile_steps = 0
         metrics["epoch_seconds"] = time.perf_counter() - started
         metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
-        metrics["precision_bits"] = precision.bits
         state.epoch = epoch
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
             # the checkpoint is written while the EMA, which it holds a copy of, is scored

@@ -26,10 +26,6 @@ class Precision:
         has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return cls("bf16" if has_bf16 else "fp32", device)
 
-    @property
-    def bits(self) -> int:
-        return torch.finfo(_TYPES[self.name]).bits
-
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of the forward pass."""
         return torch.autocast(self.device.type, dtype=_TYPES[self.name], enabled=self.name != "fp32")

@@ -1,0 +1,72 @@
+"""What the nodes of a cluster say for themselves: whether they reach what a run needs, and in which precision they
+compute."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from yolab.cluster.connect import connected, resources_of
+from yolab.errors import UsageError, YolabError
+from yolab.experiment import Compute, Experiment
+from yolab.preflight import Capacity
+from yolab.training.precision import Precision
+
+
+def require_reach(experiment: Experiment, folder: Path) -> None:
+    """Let every other node that has room for a worker look for a file that is made for that in a run's folder, and for
+    the run's data. Raises YolabError that names a node that doesn't find them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = (experiment.data.path, *experiment.data.also)
+    own = ray.get_runtime_context().get_node_id()
+    nodes = [node for node in _with_room(experiment.compute) if node["NodeID"] != own]
+    with tempfile.NamedTemporaryFile(prefix="reached-", dir=folder) as made:
+        found = _asked(nodes, _missing, [made.name, *data])
+    for node, missing in zip(nodes, found):
+        if missing:
+            place = folder if missing[0] == made.name else missing[0]
+            raise YolabError(
+                f"The node {node['NodeManagerAddress']} doesn't reach {place}: all nodes need the folders of the runs "
+                "and of the data, under the same paths, on a file system that they share."
+            )
+
+
+def auto_precision_of_cluster(compute: Compute) -> str:
+    """Return what precision `auto` stands for on the nodes that have room for a worker. Raises UsageError if they don't
+    agree."""
+    with connected():
+        nodes = _with_room(compute)
+        found = _asked(nodes, _auto_precision, "cuda" if compute.gpus_per_worker else "cpu")
+    if len(set(found)) > 1:
+        told = ", ".join(f"{name} on {node['NodeManagerAddress']}" for node, name in zip(nodes, found))
+        raise UsageError(
+            f"compute.precision=auto has no one meaning on this cluster ({told}): say which one the run is to have."
+        )
+    return found[0]
+
+
+def _with_room(compute: Compute) -> list[dict[str, Any]]:
+    """Return the nodes that have room for a worker, as `ray.nodes()` describes them."""
+    return [node for node in ray.nodes() if node["Alive"] and Capacity((resources_of(node),)).workers(compute)]
+
+
+def _asked(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: Any) -> list[Any]:
+    """Return what each node answers, also while all it has is taken. The process that answers does nothing else."""
+    ask = ray.remote(num_cpus=0, max_calls=1)(question)
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    found: list[Any] = ray.get([ask.options(scheduling_strategy=place).remote(*about) for place in there])
+    return found
+
+
+def _missing(paths: list[str]) -> list[str]:
+    return [path for path in paths if not os.path.exists(path)]
+
+
+def _auto_precision(kind: str) -> str:
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from who occupies none
+    return Precision.of("auto", torch.device(kind)).name
