@@ -19,6 +19,7 @@ from tests.terminal import answering
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.tracking.journal import read_entries
+from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION
 
@@ -40,7 +41,7 @@ def result_of(folder: Path, arguments: list[str]) -> dict:
 def history(folder: Path, name: str, metric: str) -> list[tuple[int, float]]:
     uri = f"sqlite:///{folder}/runs/mlflow.db"
     (run,) = list_runs(uri, where=f"attributes.run_name = '{name}'")
-    return [(point.step, point.value) for point in client(uri).get_metric_history(run["run_id"], metric)]
+    return [(point.step, point.value) for point in client(uri).get_metric_history(run["run_id"], in_mlflow(metric))]
 
 
 def test_two_workers_have_the_first_loss_of_one_and_leave_one_run_with_each_epoch_once(small_set, tmp_path):
@@ -125,7 +126,7 @@ def _repeated_epochs(folder: Path) -> list[int]:
     of the second."""
     uri = f"sqlite:///{folder}/runs/mlflow.db"
     (run,) = list_runs(uri, where="attributes.run_name = 'tiny'")
-    first = {point.step: point.timestamp for point in client(uri).get_metric_history(run["run_id"], "loss")}
+    first = {point.step: point.timestamp for point in client(uri).get_metric_history(run["run_id"], "loss/total")}
     journal = read_entries(folder / "runs" / "tiny" / "checkpoint" / "journal.jsonl")
     return [entry["epoch"] for entry in journal if first[entry["epoch"]] != entry["time_ms"]]
 

@@ -75,9 +75,9 @@ def assert_whole(folder: Path, uri: str) -> None:
     assert sorted(run["name"] for run in children) == [f"trial-{number:03d}" for number in range(TRIALS)]
     assert {run["status"] for run in [parent, *children]} == {"FINISHED"}
     for run in children:
-        steps = [point.step for point in client(uri).get_metric_history(run["run_id"], "loss")]
+        steps = [point.step for point in client(uri).get_metric_history(run["run_id"], "loss/total")]
         assert steps == list(range(1, len(steps) + 1))
-        evaluated = {point.step for point in client(uri).get_metric_history(run["run_id"], "ap")}
+        evaluated = {point.step for point in client(uri).get_metric_history(run["run_id"], "val/ap")}
         kept = {file.name for file in (folder / run["name"] / EVALUATION).iterdir()}
         assert kept == {after_epoch(step) for step in evaluated}
 

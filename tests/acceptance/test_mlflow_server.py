@@ -24,6 +24,7 @@ from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import TrialState
 from yolab.storage import Storage
 from yolab.tracking import mlflow_runs
+from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.outbox import Outbox, delivering
 from yolab.tracking.tracked import tracked
 from yolab.training.reporter import Reporter
@@ -96,7 +97,9 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
             outbox.end(TrialState.FINISHED, tracking.journal.path)
             with delivering(uri) as delivery:
                 delivery.add(outbox)
-            history = {key: mlflow_runs.client(uri).get_metric_history(run_id, key) for key in ("loss", "odd")}
+            history = {
+                key: mlflow_runs.client(uri).get_metric_history(run_id, in_mlflow(key)) for key in ("loss", "odd")
+            }
             artifacts = [file.path for file in mlflow_runs.client(uri).list_artifacts(run_id)]
             [run] = mlflow_runs.list_runs(uri)
     expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in tracking.journal.entries()]
@@ -117,7 +120,7 @@ def seconds_of_report(reporter: Reporter, epoch: int, checkpoint: Path) -> float
 
 def wait_for_points(uri: str, run_id: str, count: int) -> None:
     deadline = time.monotonic() + 30
-    while len(mlflow_runs.client(uri).get_metric_history(run_id, "loss")) < count:
+    while len(mlflow_runs.client(uri).get_metric_history(run_id, "loss/total")) < count:
         assert time.monotonic() < deadline, "the points don't arrive"
         time.sleep(0.1)
 
@@ -173,7 +176,7 @@ def test_a_run_whose_server_is_killed_ends_well_arrives_when_it_is_resumed_and_i
             trained["run_id"], "FINISHED", trained["weights"],
         )  # fmt: skip
         client = mlflow_runs.client(uri)
-        steps = [point.step for point in client.get_metric_history(run["run_id"], "ap")]
+        steps = [point.step for point in client.get_metric_history(run["run_id"], "val/ap")]
         assert steps == [1, 2, 3, 4]
         kept = {file.path for file in client.list_artifacts(run["run_id"])}
         assert kept >= {"experiment.yaml", "weights.safetensors", "log.txt", "evaluation"}
@@ -206,7 +209,7 @@ def test_a_sweep_whose_server_is_killed_ends_well_and_arrives_when_it_is_resumed
         weights = {run["name"]: run["tags"]["yolab.weights"] for run in trials}
         assert weights == {trial["trial"]: trial["weights"] for trial in found["trials"]}
         for run in trials:
-            history = mlflow_runs.client(uri).get_metric_history(run["run_id"], "ap")
+            history = mlflow_runs.client(uri).get_metric_history(run["run_id"], "val/ap")
             assert [point.step for point in history] == [1, 2, 3, 4]
 
 

@@ -18,12 +18,13 @@ from mlflow import MlflowClient
 from tests import tiny_set
 from tests.terminal import answering
 from yolab.experiment import build
+from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import list_runs
 
 SCORES = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"}
 
 
-def yolab(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def in_its_own_process(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "yolab.cli", *arguments], cwd=folder, capture_output=True, text=True, timeout=200
     )
@@ -45,7 +46,7 @@ def trained(small_set, tmp_path_factory, migrated_database) -> tuple[Path, dict]
     (folder / "runs").mkdir()
     shutil.copyfile(migrated_database, folder / "runs" / "mlflow.db")
     write_experiment(folder, small_set)
-    done = yolab(folder, "train", "tiny.yaml", "--json")
+    done = in_its_own_process(folder, "train", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout)
 
@@ -56,17 +57,17 @@ def test_train_prints_scores_as_fractions_and_logs_a_run_that_can_be_reproduced(
     (run,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert run["status"] == "FINISHED"
     assert run["params"]["recipe.batch"] == "8"
-    assert run["params"]["schedule.accumulate"] == "1"
+    assert run["metrics"]["schedule/accumulate"] == 1
     assert set(run["tags"]) >= {"yolab.digest", "yolab.data_digest", "yolab.data_version", "yolab.weights"}
     assert run["metrics"]["loss"] > 0
     assert any(name.startswith("system/") for name in run["metrics"])
 
 
-def test_evaluate_repeats_the_scores_of_the_run(trained, small_set):
+def test_evaluate_repeats_the_scores_of_the_run(yolab, trained, small_set):
     folder, printed = trained
-    done = yolab(folder, "evaluate", "--weights", printed["weights"], "--data", str(small_set), "--json")
-    assert done.returncode == 0, done.stderr
-    scores = json.loads(done.stdout)
+    done = yolab("evaluate", "--weights", folder / printed["weights"], "--data", small_set, "--json")
+    assert done.code == 0, done.err
+    scores = done.json()
     assert {name: scores[name] for name in SCORES} == {name: printed[name] for name in SCORES}
 
 
@@ -78,7 +79,12 @@ def test_pictures_and_detections_of_the_last_evaluation_are_in_mlflow(trained):
     assert {"ap/box", "ap/disc", "ar_100", "step_forward_seconds"} <= set(printed["metrics"])
 
 
-def test_evaluate_draws_a_report_and_writes_what_a_test_server_scores(trained, small_set, tmp_path):
+def test_every_metric_of_a_run_is_in_a_group_of_mlflows_page(trained):
+    _, printed = trained
+    assert [name for name in printed["metrics"] if "/" not in in_mlflow(name)] == []
+
+
+def test_evaluate_draws_a_report_and_writes_what_a_test_server_scores(yolab, trained, small_set, tmp_path):
     folder, printed = trained
     blind = tmp_path / "blind"
     shutil.copytree(small_set, blind)
@@ -86,59 +92,59 @@ def test_evaluate_draws_a_report_and_writes_what_a_test_server_scores(trained, s
     content = json.loads((small_set / "annotations" / "instances_val2017.json").read_text())
     content.pop("annotations")
     (blind / "annotations" / "image_info_val2017.json").write_text(json.dumps(content))
-    options = ["--weights", printed["weights"], "--data", str(blind), "--submission", "out/submission.json"]
-    done = yolab(tmp_path, "evaluate", *[str(folder / o) if o == printed["weights"] else o for o in options])
-    assert (done.returncode, "nothing to score against" in " ".join(done.stderr.split())) == (0, True), done.stderr
+    weights = ["--weights", folder / printed["weights"]]
+    done = yolab("evaluate", *weights, "--data", blind, "--submission", tmp_path / "out" / "submission.json")
+    assert (done.code, "nothing to score against" in done.err) == (0, True), done.err
     rows = json.loads((tmp_path / "out" / "submission.json").read_text())
     assert set(rows[0]) == {"image_id", "category_id", "bbox", "score"}
-    done = yolab(folder, "evaluate", "--weights", printed["weights"], "--data", str(small_set), "--report", "seen")
-    assert done.returncode == 0, done.stderr
-    assert contents(folder / "seen") == {"detections.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
+    done = yolab("evaluate", *weights, "--data", small_set, "--report", tmp_path / "seen")
+    assert done.code == 0, done.err
+    drawn = {"detections.parquet", "precision_recall.html", "confusion.html", "worst.jpg"}
+    assert contents(tmp_path / "seen") == drawn
 
 
-def test_predict_draws_a_picture_for_each_image(trained, small_set):
+def test_predict_draws_a_picture_for_each_image(yolab, trained, small_set):
     folder, printed = trained
-    images = str(small_set / "val2017")
-    options = ["--weights", printed["weights"], "--most", "2", "--confidence", "0.001", "--output", "out", "--json"]
-    done = yolab(folder, "predict", images, *options)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+    images, weights = small_set / "val2017", ["--weights", folder / printed["weights"]]
+    done = yolab("predict", images, *weights, "--most", 2, "--confidence", 0.001, "--output", folder / "out", "--json")
+    assert done.code == 0, done.err
+    results = done.json()
     assert [Path(result["picture"]).name for result in results] == ["001.png", "002.png"]
-    assert all((folder / result["picture"]).stat().st_size > 0 for result in results)
+    assert all(Path(result["picture"]).stat().st_size > 0 for result in results)
     assert set(results[0]["objects"][0]) == {"class", "score", "box"}
-    odd = yolab(folder, "predict", images, "--weights", printed["weights"], "--size", "70")
-    assert (odd.returncode, "Take 64 or 96" in odd.stderr) == (2, True)
-    taken = yolab(folder, "predict", images, "--weights", printed["weights"], "--output", "tiny.yaml")
-    assert (taken.returncode, "Traceback" in taken.stderr) == (2, False)
+    odd = yolab("predict", images, *weights, "--size", 70)
+    assert (odd.code, "Take 64 or 96" in odd.err) == (2, True)
+    taken = yolab("predict", images, *weights, "--output", folder / "tiny.yaml")
+    assert taken.code == 2
 
 
-def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_set):
-    folder, _ = trained
-    (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
-    refused = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--min-ap50", "0.99")
-    assert refused.returncode == 3
-    assert "AP50 at least 0.99" in refused.stderr
-    first = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--json")
-    assert first.returncode == 0, first.stderr
-    assert json.loads(first.stdout)["new"] is True
-    assert "folded outputs equal" in first.stderr
-    (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
+def test_promote_registers_a_champion_once_and_a_gate_can_say_no(yolab, trained, small_set, monkeypatch):
+    folder, printed = trained
+    monkeypatch.chdir(folder)
+    uri, promote = f"sqlite:///{folder}/runs/mlflow.db", ["promote", "tiny", "--model", "tiny-detector"]
+    (before,) = list_runs(uri, where="attributes.run_name = 'tiny'")
+    refused = yolab(*promote, "--min-ap50", 0.99)
+    assert (refused.code, "AP50 at least 0.99" in refused.err) == (3, True)
+    first = yolab(*promote, "--json")
+    assert first.code == 0, first.err
+    assert first.json()["new"] is True
+    assert "folded outputs equal" in first.err
+    (after,) = list_runs(uri, where="attributes.run_name = 'tiny'")
     assert (after["end_time"], after["status"]) == (before["end_time"], before["status"])
-    second = json.loads(yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--json").stdout)
-    assert second == json.loads(first.stdout) | {"new": False}
-    stricter = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--min-ap50", "0.99")
-    assert stricter.returncode == 3
-    champion = ["--weights", "models:/tiny-detector@champion", "--data", str(small_set), "--json"]
-    scores = yolab(folder, "evaluate", *champion)
-    assert scores.returncode == 0, scores.stderr
-    assert json.loads(scores.stdout)["ap"] == pytest.approx(json.loads(first.stdout)["ap"], abs=1e-6)
-    nobody = yolab(folder, "promote", "tinny", "--model", "tiny-detector")
-    assert (nobody.returncode, "tinny is not there" in nobody.stderr) == (2, True)
-    idle = yolab(folder, "promote", "tiny", "--model", "tiny-detector", "--data", str(small_set))
-    assert (idle.returncode, "are for a file of weights" in idle.stderr) == (2, True)
-    unknown = yolab(folder, "predict", str(small_set / "val2017"), "--weights", "models:/nobody@champion")
-    assert unknown.returncode == 2
-    assert "Traceback" not in unknown.stderr
+    assert yolab(*promote, "--json").json() == first.json() | {"new": False}
+    assert yolab(*promote, "--min-ap50", 0.99).code == 3
+    [version] = MlflowClient(uri).search_model_versions("name = 'tiny-detector'")
+    said = f"yolov7-tiny, 64 px, 2 classes. AP {printed['ap']:.4f}"
+    assert version.description.startswith(said)
+    assert version.description.endswith("on val2017 of tiny (not pinned). From the run tiny.")
+    scores = yolab("evaluate", "--weights", "models:/tiny-detector@champion", "--data", small_set, "--json")
+    assert scores.code == 0, scores.err
+    assert scores.json()["ap"] == pytest.approx(first.json()["ap"], abs=1e-6)
+    nobody = yolab("promote", "tinny", "--model", "tiny-detector")
+    assert (nobody.code, "tinny is not there" in nobody.err) == (2, True)
+    idle = yolab(*promote, "--data", small_set)
+    assert (idle.code, "are for a file of weights" in idle.err) == (2, True)
+    assert yolab("predict", small_set / "val2017", "--weights", "models:/nobody@champion").code == 2
 
 
 @pytest.mark.parametrize(
@@ -160,28 +166,28 @@ def test_promote_registers_a_champion_once_and_a_gate_can_say_no(trained, small_
         ("recipe.batch", "write key.path=value"),
     ],
 )
-def test_a_wrong_experiment_gets_one_sentence_exit_code_2_and_creates_nothing(small_set, tmp_path, override, told):
-    batch = 8192 if "workers=4096" in override else 8
-    write_experiment(tmp_path, small_set, recipe__batch=batch)
-    done = yolab(tmp_path, "train", "tiny.yaml", override)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_a_wrong_experiment_gets_one_sentence_exit_code_2_and_creates_nothing(
+    yolab, small_set, tmp_path, override, told, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, small_set, recipe__batch=8192 if "workers=4096" in override else 8)
+    done = yolab("train", "tiny.yaml", override)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
     assert contents(tmp_path) == {"tiny.yaml"}
 
 
-def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(small_set, tmp_path):
+def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(yolab, small_set, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(small_set, tmp_path / "faulty")
     (tmp_path / "faulty" / "train2017" / "003.png").write_bytes(b"no image")
     write_experiment(tmp_path, tmp_path / "faulty", recipe__epochs=1)
-    refused = yolab(tmp_path, "train", "tiny.yaml")
-    assert refused.returncode == 2
-    assert "003.png" in refused.stderr
+    refused = yolab("train", "tiny.yaml")
+    assert (refused.code, "003.png" in refused.err) == (2, True)
     assert contents(tmp_path) == {"tiny.yaml", "faulty"}
-    skipped = yolab(tmp_path, "train", "tiny.yaml", "data.on_error=skip")
-    assert skipped.returncode == 0, skipped.stderr
-    assert "Skipped 1" in skipped.stderr
+    skipped = yolab("train", "tiny.yaml", "data.on_error=skip")
+    assert skipped.code == 0, skipped.err
+    assert "Skipped 1" in skipped.err
     (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
 
@@ -230,24 +236,27 @@ def test_whatever_tells_it_to_stop_and_whom_it_tells_the_state_is_saved(stop, te
     [(signal.SIGINT, {}), (signal.SIGTERM, {"SIGINT": signal.SIG_IGN})],
     ids=["Ctrl-C", "SIGTERM in the background of a script, where Ctrl-C is ignored"],
 )
-def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(stop, answers, small_set, tmp_path):
+def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(
+    stop, answers, yolab, small_set, tmp_path, monkeypatch
+):
     write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
     stopped(tmp_path, stop, os.kill, **answers)
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 
-    other = yolab(tmp_path, "train", "tiny.yaml", "recipe.optimiser.lr=0.02", "--resume")
-    assert other.returncode == 2
-    done = yolab(tmp_path, "train", "tiny.yaml", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "epoch 1/40" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert yolab("train", "tiny.yaml", "recipe.optimiser.lr=0.02", "--resume").code == 2
+    done = yolab("train", "tiny.yaml", "--resume")
+    assert done.code == 0, done.err
+    assert "epoch 1/40" not in done.err
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["FINISHED"]
 
 
-def test_an_mlflow_server_that_does_not_answer_is_named_before_anything_is_created(small_set, tmp_path):
+def test_an_mlflow_server_that_does_not_answer_is_named_before_anything_is_created(
+    yolab, small_set, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     write_experiment(tmp_path, small_set, tracking__uri="http://127.0.0.1:9")
-    done = yolab(tmp_path, "train", "tiny.yaml")
-    assert done.returncode == 1
-    assert "127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = yolab("train", "tiny.yaml")
+    assert (done.code, "127.0.0.1:9" in done.err) == (1, True)
     assert contents(tmp_path) == {"tiny.yaml"}

@@ -36,7 +36,7 @@ def test_a_model_is_registered_only_with_a_version(
     monkeypatch.setattr(MlflowClient, "create_model_version", refuse)
     packaged = SimpleNamespace(model_uri="models:/m-1", run_id="1", model_id="m-1")
     with pytest.raises(YolabError, match="no room for it"):
-        _register(mlflow_uri, "cells", packaged, {})
+        _register(mlflow_uri, "cells", packaged, {}, "a detector")
     assert [model.name for model in client.search_registered_models()] == (["cells"] if is_there else [])
 
 

@@ -20,7 +20,7 @@ def run_id(mlflow_uri: str) -> str:
 def outbox(tmp_path: Path) -> Outbox:
     """The outbox of that run, which is in the folder `run`; nothing of it is delivered."""
     outbox = Outbox(Storage(tmp_path / "run"))
-    outbox.open("tests", "a-run", "key", None, {}, {})
+    outbox.open(experiment_name="tests", run_name="a-run", key="key", params={}, tags={})
     return outbox
 
 

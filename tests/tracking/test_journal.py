@@ -6,12 +6,13 @@ import pytest
 
 from yolab.tracking.flusher import Flusher
 from yolab.tracking.journal import Journal, send_entries
-from yolab.tracking.mlflow_runs import allowed_name, client
+from yolab.tracking.metric_names import in_mlflow
+from yolab.tracking.mlflow_runs import client
 
 
 def points(uri: str, run_id: str, key: str) -> list[tuple[int, float, int]]:
     """Return (step, value, time_ms) of a metric in MLflow, in order."""
-    history = client(uri).get_metric_history(run_id, key)
+    history = client(uri).get_metric_history(run_id, in_mlflow(key))
     return sorted((metric.step, metric.value, metric.timestamp) for metric in history)
 
 
@@ -75,7 +76,7 @@ def test_points_arrive_with_their_original_times_and_epochs(journal: Journal, ml
     time.sleep(0.05)
     assert send_entries(journal.entries(), mlflow_uri, run_id) == 6
     assert points(mlflow_uri, run_id, "loss") == expected
-    assert len(points(mlflow_uri, run_id, allowed_name("AP/tv+monitor"))) == 3
+    assert len(points(mlflow_uri, run_id, "AP/tv+monitor")) == 3
 
 
 def test_more_points_than_one_call_takes_all_arrive(journal: Journal, mlflow_uri: str, run_id: str) -> None:
@@ -100,9 +101,9 @@ def test_mlflow_itself_ignores_a_point_that_it_has(mlflow_uri: str, run_id: str)
     from mlflow.entities import Metric
 
     for _ in range(2):
-        batch = [Metric("loss", 0.5, 1_700_000_000_000, 1), Metric("nan", math.nan, 1_700_000_000_000, 1)]
+        batch = [Metric("own", 0.5, 1_700_000_000_000, 1), Metric("nan", math.nan, 1_700_000_000_000, 1)]
         client(mlflow_uri).log_batch(run_id, metrics=batch)
-    assert len(points(mlflow_uri, run_id, "loss")) == len(points(mlflow_uri, run_id, "nan")) == 1
+    assert len(points(mlflow_uri, run_id, "own")) == len(points(mlflow_uri, run_id, "nan")) == 1
 
 
 def test_epochs_repeated_after_a_restore_are_not_sent_twice(

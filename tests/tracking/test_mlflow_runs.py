@@ -5,9 +5,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_metric
 
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, build
@@ -190,21 +187,6 @@ def test_system_metrics_neither_fail_nor_block_without_a_server(away_uri: str, m
     with mlflow_runs.system_metrics(away_uri, lambda: "no-run"):
         time.sleep(0.2)
     assert time.monotonic() - start < 2
-
-
-@given(names=st.lists(st.text(max_size=300), unique=True))
-@example(names=["tv+monitor", "tv_monitor", "tv-monitor", "tv/monitor", "a/", "a", "/a", ".", "..", "", "a" * 300])
-def test_every_name_of_a_class_is_taken_and_stays_its_own(names: list[str]) -> None:
-    taken = [mlflow_runs.allowed_name(f"ap/{name}") for name in names]
-    for name in taken:
-        _validate_metric(name, 0.5, 0, 0)
-        assert name.startswith("ap/")
-    assert len(set(taken)) == len(names)
-
-
-@pytest.mark.parametrize("name", ["ap/cat", "ap/traffic light", "ap/N/A", "system/cpu", "loss", "ap/Größe"])
-def test_a_name_that_mlflow_takes_stays(name: str) -> None:
-    assert mlflow_runs.allowed_name(name) == name
 
 
 def test_a_parameter_that_is_too_long_is_cut_and_says_so(mlflow_uri: str) -> None:

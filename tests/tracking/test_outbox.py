@@ -17,7 +17,8 @@ from yolab.tracking.outbox import FILE_NAME, Delivery, Outbox
 
 def opened(folder: Path) -> Outbox:
     made = Outbox(Storage(folder))
-    made.open("tests", folder.name, folder.name, None, {"seed": 0}, {"kind": "train"})
+    about = {"params": {"seed": 0}, "tags": {"kind": "train"}}
+    made.open(experiment_name="tests", run_name=folder.name, key=folder.name, **about)
     return made
 
 
@@ -44,7 +45,7 @@ def test_what_was_said_while_mlflow_was_away_arrives_once(ended: Outbox, away_ur
     assert (run["run_id"], run["status"], run["params"]) == (ended.run_id, "FINISHED", {"seed": "0"})
     assert run["metrics"] == {"ap": 0.25, "seconds": 3.0}
     assert (run["tags"]["yolab.state"], run["tags"]["kind"], run["tags"]["weights"]) == ("finished", "train", "there")
-    assert [point.step for point in client(mlflow_uri).get_metric_history(run["run_id"], "ap")] == [1, 2]
+    assert [point.step for point in client(mlflow_uri).get_metric_history(run["run_id"], "val/ap")] == [1, 2]
     assert [file.path for file in client(mlflow_uri).list_artifacts(run["run_id"], "evaluation")] == [
         "evaluation/picture.png"
     ]
@@ -61,7 +62,7 @@ def test_the_folder_of_a_run_can_be_moved_before_it_is_delivered(
 
 
 def test_a_run_that_goes_on_is_open_again(ended: Outbox, mlflow_uri: str) -> None:
-    ended.open("tests", "ended", "ended", None, {}, {})
+    ended.open(experiment_name="tests", run_name="ended", key="ended", params={}, tags={})
     ended.deliver(mlflow_uri)
     assert [run["status"] for run in list_runs(mlflow_uri)] == ["RUNNING"]
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,29 @@ from yolab.tracking.tags import WEIGHTS_TAG
 def opened(small_set: Path, place: Path, **changes: Any) -> Outbox:
     checked = preflight.check(build({}, tiny_set.experiment(small_set, **changes), "test"))
     return record.opened(Storage(place), checked, "key", {})
+
+
+def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_chosen(
+    small_set: Path, tmp_path: Path, mlflow_uri: str
+) -> None:
+    checked = preflight.check(build({"name": "cells"}, {"data.path": str(small_set), "assigner.top_k": 12,
+                                                        "recipe.batch": 8, "recipe.epochs": 2}, "test"))  # fmt: skip
+    point = {"model.scale": {"depth": 1.0}, "recipe.optimiser.lr": 0.01}
+    place = Storage(tmp_path / "trial-000")
+    record.opened(place, checked, "key", {}, title="mine/000 d1 lr=0.01", point=point).deliver(mlflow_uri)
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    usual = {"model.name": "yolov7", "assigner.policy": "lead", "data.image_size": "640", "seed": "0"}
+    own = {"data.path": str(small_set), "recipe.batch": "8", "recipe.epochs": "2", "assigner.top_k": "12"}
+    assert run["params"] == {**usual, **own, "model.scale.depth": "1.0", "recipe.optimiser.lr": "0.01"}
+    assert record.settings_of(mlflow_uri, run)["recipe.warmup.epochs"] == "3.0"
+
+    shown = mlflow_runs.client(mlflow_uri).get_run(run["run_id"])
+    assert (run["name"], shown.info.run_name) == ("trial-000", "mine/000 d1 lr=0.01")
+    assert shown.data.metrics["model/params"] > 1e6
+    assert shown.data.metrics["schedule/batches_an_epoch"] == 3
+    [used] = shown.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == (small_set.name, checked.data_digest)
+    assert json.loads(used.dataset.profile) == {"train_images": 24, "val_images": 8, "classes": 2}
 
 
 def test_a_long_list_of_classes_is_cut_for_people_and_whole_in_the_experiment_of_a_run(
@@ -42,8 +66,8 @@ def test_the_password_of_an_experiments_mlflow_is_not_recorded(small_set: Path, 
     opened(small_set, tmp_path / "run", tracking__uri="http://user:secret@server:5000")
     recorded = [path for path in (tmp_path / "run").iterdir() if path.stat().st_size]
     assert {path.name for path in recorded} == {"experiment.yaml", "outbox.jsonl"}
+    assert "http://server:5000" in (tmp_path / "run" / "experiment.yaml").read_text()
     for path in recorded:
-        assert "http://server:5000" in path.read_text()
         assert "secret" not in path.read_text()
 
 

@@ -92,7 +92,7 @@ def test_a_run_that_is_interrupted_and_resumed_elsewhere_has_every_point_once(
         with reported(folder, mlflow_uri, tmp_path / place) as reporter:
             reporter.restore()
             train(reporter, epochs, tmp_path / "scratch")
-    history = client(mlflow_uri).get_metric_history(run_id, "loss")
+    history = client(mlflow_uri).get_metric_history(run_id, "loss/total")
     assert sorted((metric.step, metric.value) for metric in history) == [(epoch, 1 / epoch) for epoch in range(1, 6)]
     assert epochs_in(tmp_path / "there" / FILE_NAME) == [1, 2, 3, 4, 5]
     assert "system/cpu_utilization_percentage" in list_runs(mlflow_uri)[0]["metrics"]
@@ -105,7 +105,7 @@ def test_resuming_delivers_what_could_not_be_sent_before(
     train(untracked(folder), range(1, 4), tmp_path / "scratch")
     with reported(folder, mlflow_uri, folder) as reporter:
         reporter.restore()
-    assert len(client(mlflow_uri).get_metric_history(run_id, "loss")) == 3
+    assert len(client(mlflow_uri).get_metric_history(run_id, "loss/total")) == 3
 
 
 def test_artifacts_are_kept_with_the_run_and_in_mlflow(

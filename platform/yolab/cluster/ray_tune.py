@@ -36,7 +36,7 @@ from yolab.search.schedulers import Settings
 from yolab.search.search_space import Point
 from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import NAME, POINT, Row, TrialState, state_of
+from yolab.search.trial import NAME, POINT, Row, TrialState, state_of, title
 from yolab.storage import claim
 from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME
@@ -280,7 +280,10 @@ def _opened(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> tu
     note = "\n".join(f"- `{path}`: {value}" for path, value in point.items())
     own = {**trials.tags, tags.NOTE_TAG: note, tags.POINT_TAG: json.dumps(point), **trials.own_tags.get(name, {})}
     place = trials.folder.place / name
-    return experiment, record.opened(place, checked, f"{key}/{name}", own, trials.parent_id)
+    called = title(trials.folder.name, name, point)
+    return experiment, record.opened(
+        place, checked, f"{key}/{name}", own, parent_id=trials.parent_id, title=called, point=point
+    )
 
 
 class _Recorder(tune.Callback):

@@ -1,6 +1,6 @@
 """The typed description of one run: its schema, its presets, and how it is read."""
 
-from yolab.experiment.load import Overrides, build, changes_of, load, with_absolute_paths
+from yolab.experiment.load import Overrides, build, changes_of, deviations, load, with_absolute_paths
 from yolab.experiment.merging import merge, nest
 from yolab.experiment.messages import did_you_mean, listed
 from yolab.experiment.schema import (
@@ -15,6 +15,7 @@ from yolab.experiment.schema import (
     Optimiser,
     Recipe,
     Scale,
+    flatten,
     paths,
 )
 
@@ -33,7 +34,9 @@ __all__ = [
     "Scale",
     "build",
     "changes_of",
+    "deviations",
     "did_you_mean",
+    "flatten",
     "listed",
     "load",
     "merge",

@@ -62,6 +62,14 @@ def build(
         raise UsageError("\n".join(told)) from None
 
 
+def deviations(experiment: Experiment) -> dict[str, Any]:
+    """Return what an experiment has otherwise than the defaults and its presets, by dotted path."""
+    recipe, augment = ({"preset": section.preset} for section in (experiment.recipe, experiment.data.augment))
+    named = {"name": experiment.name, "recipe": recipe, "data": {"augment": augment}}
+    usual = build(named, {}, "the presets").flat()
+    return {path: value for path, value in experiment.flat().items() if value != usual[path]}
+
+
 def with_absolute_paths(experiment: Experiment) -> Experiment:
     """Return the experiment with its paths absolute, because workers change directory."""
     folders = {

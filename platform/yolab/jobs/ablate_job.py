@@ -222,8 +222,8 @@ def _result(
     found = [known[each.digest] for each in checked if each.digest in known]
     values: dict[str, list[float]] = {column: [] for column in table.columns}
     for run in found:
-        values.setdefault("params", []).append(float(run["params"]["params_fused"]) / 1e6)
-        values.setdefault("flops", []).append(float(run["params"]["gflops"]))
+        values.setdefault("params", []).append(run["metrics"]["params_fused"] / 1e6)
+        values.setdefault("flops", []).append(run["metrics"]["gflops"])
         values.setdefault("size", []).append(float(run["params"]["data.image_size"]))
         for column, metric in _SCORES.items():
             if column in values and metric in run["metrics"]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from yolab.errors import UsageError
 from yolab.evaluation import detections_file, significance
 from yolab.evaluation.detect import ImageDetections
-from yolab.evaluation.score_names import METRICS
+from yolab.evaluation.score_names import COUNTS, METRICS
 from yolab.evaluation.significance import Interval
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
@@ -20,7 +20,7 @@ from yolab.tracking import find_runs, mlflow_runs, record
 from yolab.tracking.tags import DATA_DIGEST_TAG, RECIPE_TAG
 from yolab.training.loop import EVALUATION
 
-_ELSEWHERE = ("name", "tracking.", "compute.", "schedule.", "data.path")  # what doesn't make runs different
+_ELSEWHERE = ("name", "tracking.", "compute.", "data.path")  # what doesn't make runs different
 Run = Mapping[str, Any]
 
 
@@ -76,7 +76,7 @@ def compare(
         name: (one["metrics"].get(name), other["metrics"].get(name)) for name in METRICS if name in one["metrics"]
     }
     about: Literal["weights", "recipes"] = "recipes" if recipes else "weights"
-    return Comparison(about, interval, sentence, scores, _changed(one["params"], other["params"]))
+    return Comparison(about, interval, sentence, scores, _changed(*(_described(where, run) for run in (one, other))))
 
 
 def _of_weights(
@@ -90,7 +90,8 @@ def _of_weights(
 ) -> tuple[Interval, str]:
     """Return the interval between two sets of weights, in AP, and what it means."""
     tags = [run["tags"].get(DATA_DIGEST_TAG) for run in (one, other)]
-    splits = [[run["params"].get(f"data.{part}") for part in ("val", "classes")] for run in (one, other)]
+    settings = [record.settings_of(uri, run) for run in (one, other)]
+    splits = [[each.get(f"data.{part}") for part in ("val", "classes")] for each in settings]
     if tags[0] != tags[1] or splits[0] != splits[1]:
         raise UsageError(
             f"{names[0]} and {names[1]} were scored on different data: evaluate both on one set (`yolab evaluate`)."
@@ -151,6 +152,12 @@ def _detections(uri: str, run: Run) -> list[ImageDetections]:
         if path is None:
             raise UsageError(f"MLflow has no detections of {run['name']}: train it again, or compare its recipe.")
         return detections_file.load(path)
+
+
+def _described(uri: str, run: Run) -> dict[str, str]:
+    """Return the settings of a run, and what its model costs."""
+    counts = {name: f"{run['metrics'][name]:,.10g}" for name in COUNTS if name in run["metrics"]}
+    return record.settings_of(uri, run) | counts
 
 
 def _changed(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:

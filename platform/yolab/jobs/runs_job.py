@@ -14,7 +14,7 @@ from yolab.experiment import did_you_mean
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.search.trial import TrialState
-from yolab.tracking import find_runs, mlflow_runs, mlflow_uri, runs_frame
+from yolab.tracking import find_runs, metric_names, mlflow_runs, mlflow_uri, runs_frame
 from yolab.tracking.tags import DIGEST_TAG
 
 
@@ -81,6 +81,7 @@ def _sorted(found: list[dict[str, Any]], name: str | None) -> list[dict[str, Any
     """Return runs by a metric or parameter that is a number, the largest first. Raises UsageError if none has it."""
     if name is None or not found:
         return found
+    name = metric_names.short(name)
     values = {run["run_id"]: _number(run, name) for run in found}
     if all(value == -math.inf for value in values.values()):
         known = sorted({key for run in found for key in (*run["metrics"], *run["params"])})

@@ -15,6 +15,7 @@ from yolab.errors import GateError, UsageError
 from yolab.evaluation.score_names import METRICS
 from yolab.models import weights
 from yolab.models.fold import fold
+from yolab.models.spec import DetectorSpec
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
 from yolab.search.trial import TrialState
@@ -100,8 +101,9 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
         weights.save(evidence.folded, replace(about, folded=True), folded_file)
         packaged = package.log_package(uri, run["run_id"], folded_file, lineage)
     package.served(packaged.model_uri, uri)  # a package that can't be loaded must not become champion
-    version = _register(uri, name, packaged, lineage)
-    return Promotion(name, version, called, True, verdicts, _metrics_in(lineage))
+    metrics = _metrics_in(lineage)
+    version = _register(uri, name, packaged, lineage, _described(run, about, dataset, metrics))
+    return Promotion(name, version, called, True, verdicts, metrics)
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:
@@ -130,7 +132,17 @@ def _champion(uri: str, name: str) -> ModelVersion | None:
             return None
 
 
-def _register(uri: str, name: str, packaged: ModelInfo, about: dict[str, str]) -> str:
+def _described(run: dict[str, Any], about: DetectorSpec, dataset: coco.Dataset, metrics: dict[str, float]) -> str:
+    """Return what MLflow's page says of a version."""
+    version = run["tags"].get(tags.DATA_VERSION_TAG)
+    return (
+        f"{about.model.name}, {about.image_size} px, {len(about.names)} classes. AP {metrics['ap']:.4f}, AP50 "
+        f"{metrics['ap50']:.4f} on {dataset.split} of {dataset.root.name}"
+        f"{f' ({version})' if version else ''}. From the run {find_runs.place_of(run)}."
+    )
+
+
+def _register(uri: str, name: str, packaged: ModelInfo, about: dict[str, str], description: str) -> str:
     """Make a logged model the champion of a registered model; return its version. A model that was registered for it
     goes again if there is no version. Raises YolabError if MLflow can't be used."""
     with package.speaking_to(uri):  # not the client alone: MLflow looks for the model where its functions speak to
@@ -138,7 +150,7 @@ def _register(uri: str, name: str, packaged: ModelInfo, about: dict[str, str]) -
         new = _create_unless_there(client, name)
         try:
             source = {"source": packaged.model_uri, "run_id": packaged.run_id, "model_id": packaged.model_id}
-            version = str(client.create_model_version(name, **source, tags=about).version)
+            version = str(client.create_model_version(name, **source, tags=about, description=description).version)
         except MlflowException:
             if new:
                 client.delete_registered_model(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from yolab import preflight
 from yolab.errors import UsageError
+from yolab.evaluation.score_names import COUNTS
 from yolab.experiment import Experiment, build, did_you_mean, paths, shipped, yaml_file
 from yolab.models import count
 from yolab.models.spec import DetectorSpec
@@ -26,7 +27,6 @@ KINDS = {
     "qrandint": (3, "[low, high, step]"),
 }
 CONSTRAINTS = "constraints"
-COUNTS = ("params", "params_fused", "gflops")
 _COMPARISONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
 # What all trials share: it has been checked once, or decides where and how they run
 _SHARED = ("name", "compute", "tracking", "recipe.start", *(f"data.{key}" for key in ("path", "also", "classes")))

@@ -1,13 +1,17 @@
 """The trials of a sweep: the states that they can be in, and what is known of each."""
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
 from yolab.evaluation.score_names import LATENCY, TRIAL_METRICS
+from yolab.experiment import flatten
 
 NAME, POINT = "trial", "point"  # what a trial is given, in its row and in Tune's configuration
+
+_LONGEST_TITLE = 120  # characters
 
 # What is known of a trial: trial, state, time, point, and, once known, epoch, ap, weights, …
 Row = dict[str, Any]
@@ -51,6 +55,20 @@ _MLFLOW_STATUS = {
     TrialState.FAILED: "FAILED",
     TrialState.INFEASIBLE: "FAILED",
 }
+
+
+def title(sweep: str, name: str, point: Mapping[str, Any]) -> str:
+    """Return what MLflow's page calls a trial: its sweep and number with its values by their last names, those of the
+    scale by a letter, as `mine/003 w0.5 d1 top_k=12`; a row of a table by its name alone."""
+    number = re.fullmatch(r"trial-(\d+)", name)
+    if not number:
+        return f"{sweep}/{name}"
+    values = []
+    for path, value in flatten(point):
+        group, _, last = path.rpartition(".")
+        brief = f"{value:.4g}" if isinstance(value, float) else str(value)
+        values.append(f"{last[0]}{brief}" if group == "model.scale" else f"{last}={brief}")
+    return " ".join([f"{sweep}/{number[1]}", *values])[:_LONGEST_TITLE]
 
 
 def state_of(row: Row) -> TrialState:

@@ -53,8 +53,7 @@ def rows_of(uri: str, sweep: str) -> list[Row]:
     points are not kept whole, as those of an earlier yolab's."""
     found = []
     for run in trials_of(uri, sweep):
-        counts = {name: float(run["params"][name]) for name in ("params", "gflops") if name in run["params"]}
-        known = {**run["metrics"], **counts}
+        known = run["metrics"]
         if run["status"] != TrialState.FINISHED.mlflow_status or "ap" not in known:
             continue
         try:
@@ -90,8 +89,9 @@ def any_run(uri: str, name: str) -> dict[str, Any]:
     )
 
 
-def _names_of(run: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(run["name"]), str(run["run_id"]), place_of(run)
+def _names_of(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what people call a run: its folder, its id, and the name that MLflow's page shows."""
+    return str(run["name"]), str(run["run_id"]), place_of(run), run["tags"].get("mlflow.runName", "")
 
 
 def place_of(run: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from typing import Any, TypedDict
 from mlflow.entities import Metric
 
 from yolab.storage.document import FORMAT, check_version
-from yolab.tracking.mlflow_runs import allowed_name, client, in_words
+from yolab.tracking import metric_names
+from yolab.tracking.mlflow_runs import client, in_words
 from yolab.training.reporter import DamagedCheckpointError
 
 FILE_NAME = "journal.jsonl"
@@ -49,7 +50,7 @@ def _send(entries: Sequence[Entry], mlflow: Any, run_id: str) -> int:
     points = []
     for entry in entries:
         for name, value in entry["metrics"].items():
-            key = allowed_name(name)
+            key = metric_names.in_mlflow(name)
             if entry["epoch"] > last_step.get(key, -1):
                 points.append(Metric(key, value, entry["time_ms"], entry["epoch"]))
     for start in range(0, len(points), POINTS_PER_CALL):

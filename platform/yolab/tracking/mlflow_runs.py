@@ -1,11 +1,9 @@
 """Runs in MLflow: where they are, open, finish and list them. Everything that needs an answer at once and may fail;
 what a training has to say takes the outbox and the journal."""
 
-import hashlib
+import json
 import logging
 import os
-import posixpath
-import re
 import shutil
 import subprocess
 import threading
@@ -16,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from sqlalchemy.exc import SQLAlchemyError
 
 from yolab.errors import UsageError, YolabError
+from yolab.evaluation.score_names import COUNTS
 from yolab.experiment import did_you_mean
 from yolab.search.trial import TrialState
-from yolab.tracking import artifacts_beside
+from yolab.tracking import artifacts_beside, metric_names
 from yolab.tracking.mlflow_uri import database_is_missing, knock, without_password, without_password_of
-from yolab.tracking.tags import WEIGHTS_TAG
+from yolab.tracking.tags import NAME_TAG, WEIGHTS_TAG
 
 KEY_TAG = "yolab.key"
 STATE_TAG = "yolab.state"
@@ -34,9 +33,7 @@ PARENT_TAG = "mlflow.parentRunId"
 PARAMS_PER_CALL = 100  # MLflow's limit
 RUNS_PER_PAGE = 1000
 SAMPLING_SECONDS = 5.0
-LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters that MLflow takes
-_SHOWN_OF_NAME = 200
-_GROUP = re.compile(r"^\w{1,30}/")
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # characters that MLflow takes
 _IS_CUT = " … (cut)"
 
 logger = logging.getLogger(__name__)
@@ -73,16 +70,6 @@ def client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def allowed_name(name: str) -> str:
-    """Return a metric's name as MLflow accepts it: its own if it can be, else a safe one that no other name gets. A
-    class called "tv+monitor", or "a/", would otherwise stop its whole batch."""
-    if re.fullmatch(r"[/\w.\- :]+", name) and posixpath.normpath(name) == name and len(name) <= LONGEST_NAME:
-        return name
-    group = "".join(_GROUP.findall(name))
-    safe = re.sub(r"[^\w\- ]", "_", name.removeprefix(group))[:_SHOWN_OF_NAME]
-    return f"{group}{safe}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
-
-
 def _cut(text: str, most: int) -> str:
     """Return a parameter's or tag's value as MLflow accepts it. Both are for people and for filters: the experiment
     itself is a file of the run."""
@@ -98,11 +85,15 @@ def open_run(
     parent_id: str | None = None,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
+    metrics: Mapping[str, float] | None = None,
+    dataset: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the id of the one run with this key in the experiment, made if there is none; its status is then RUNNING.
 
-    `params` by dotted path. A reused run keeps its first parameters: equal keys are equal work, what may differ is
-    where it runs. Artifacts are next to an SQLite file, otherwise where the server chooses. One caller a key.
+    `params` by dotted path, `metrics` that are known beforehand, the `dataset` that it learns from: name, digest,
+    source (its folder) and profile (what is in it). A reused run keeps its first parameters and metrics: equal keys are
+    equal work, what may differ is where it runs. Artifacts are next to an SQLite file, otherwise where the server
+    chooses. One caller a key.
     Raises YolabError if MLflow can't be used, UsageError if the experiment was deleted.
     """
     with in_words(uri):
@@ -123,6 +114,12 @@ def open_run(
         missing = [Param(*param) for param in described.items() if param[0] not in run.data.params]
         for start in range(0, len(missing), PARAMS_PER_CALL):
             mlflow.log_batch(run.info.run_id, params=missing[start : start + PARAMS_PER_CALL], synchronous=True)
+        now_ms = time.time_ns() // 1_000_000
+        known = {metric_names.in_mlflow(name): float(value) for name, value in (metrics or {}).items()}
+        points = [Metric(*point, now_ms, 0) for point in known.items() if point[0] not in run.data.metrics]
+        mlflow.log_batch(run.info.run_id, metrics=points, synchronous=True)
+        if dataset:
+            mlflow.log_inputs(run.info.run_id, [_dataset_input(**dataset)])
         return str(run.info.run_id)
 
 
@@ -144,7 +141,7 @@ def finish_run(
         value_of = {metric.key: metric.value for metric in logged}
         last_step = max((metric.step for metric in logged if not metric.key.startswith("system/")), default=0)
         now_ms = time.time_ns() // 1_000_000
-        last = {allowed_name(name): float(value) for name, value in (metrics or {}).items()}
+        last = {metric_names.in_mlflow(name): float(value) for name, value in (metrics or {}).items()}
         points = [Metric(*point, now_ms, last_step) for point in last.items() if value_of.get(point[0]) != point[1]]
         all_tags = {STATE_TAG: state, **(tags or {})}
         run_tags = [RunTag(name, _cut(str(value), LONGEST_TAG)) for name, value in all_tags.items()]
@@ -175,7 +172,8 @@ def last_step(uri: str, run_id: str, metric: str) -> int | None:
     """Return the last step (an epoch) that a metric of a run has a value of. Raises YolabError if MLflow can't be
     used."""
     with in_words(uri):
-        return max((point.step for point in client(uri).get_metric_history(run_id, metric)), default=None)
+        logged = client(uri).get_run(run_id).data._metric_objs  # the public RunData.metrics has no steps
+        return max((point.step for point in logged if metric_names.short(point.key) == metric), default=None)
 
 
 def has_ended(uri: str, run_id: str) -> bool:
@@ -190,12 +188,14 @@ def list_runs(
     """Return all runs, newest first, as dicts of name, run_id, experiment, status, params, metrics, tags, start_time,
     end_time (milliseconds since 1970, None while it runs) and parent_id.
 
-    `experiment`, `parent` (a run id) and `where` (MLflow's filter) narrow the list. Raises UsageError if there is no
+    Metrics have their short names; `name` is that of the run's folder. `experiment`, `parent` (a run id) and `where`
+    (MLflow's filter, in which metrics may have their short names) narrow the list. Raises UsageError if there is no
     such experiment or filter, YolabError if MLflow can't be used.
     """
     if database_is_missing(uri):
         return []
-    wanted = " AND ".join(([f"tags.`{PARENT_TAG}` = '{parent}'"] if parent else []) + ([where] if where else []))
+    narrowed = [f"tags.`{PARENT_TAG}` = '{parent}'"] if parent else []
+    wanted = [" AND ".join([*narrowed, form]) for form in metric_names.filters(where)] if where else narrowed or [""]
     with in_words(uri):
         mlflow = client(uri)
         names = {found.experiment_id: found.name for found in _pages(mlflow.search_experiments)}
@@ -203,11 +203,17 @@ def list_runs(
             raise UsageError(f"MLflow has no experiment {experiment!r}.{did_you_mean(experiment, names.values())}")
         ids = [id_ for id_, found in names.items() if experiment in (None, found)]
         try:
-            runs = list(_pages(mlflow.search_runs, experiment_ids=ids, filter_string=wanted)) if ids else []
+            runs = [
+                run
+                for each in (wanted if ids else ())
+                for run in _pages(mlflow.search_runs, experiment_ids=ids, filter_string=each)
+            ]
         except MlflowException as error:
             if not where or error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             raise UsageError(f"MLflow can't read the filter {where!r}: {str(error).splitlines()[0]}") from None
+        if len(wanted) > 1:
+            runs = sorted({run.info.run_id: run for run in runs}.values(), key=lambda run: -run.info.start_time)
         return [_as_dict(run, names, uri) for run in runs]
 
 
@@ -285,6 +291,11 @@ def page_of_newest(uri: str) -> str:
     return f"#/experiments{place}?workflowType=machine_learning"
 
 
+def _dataset_input(name: str, digest: str, source: str, profile: Mapping[str, Any]) -> DatasetInput:
+    kept = Dataset(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
+    return DatasetInput(kept, [InputTag("mlflow.data.context", "training")])
+
+
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
     token = None
     while True:
@@ -299,14 +310,16 @@ def _as_dict(run: Any, experiment_names: Mapping[str, str], uri: str) -> dict[st
     tags = dict(run.data.tags)
     if WEIGHTS_TAG in tags:
         tags[WEIGHTS_TAG] = artifacts_beside.path_here(uri, run.info.artifact_uri, tags[WEIGHTS_TAG])
+    params = dict(run.data.params)
+    counts = {name: float(params[name]) for name in COUNTS if name in params}  # an earlier yolab had them there
     running = run.info.status == TrialState.RUNNING.mlflow_status
     return {
-        "name": run.info.run_name,
+        "name": tags.get(NAME_TAG, run.info.run_name),
         "run_id": run.info.run_id,
         "experiment": experiment_names[run.info.experiment_id],
         "status": run.info.status,
-        "params": dict(run.data.params),
-        "metrics": dict(run.data.metrics),
+        "params": params,
+        "metrics": counts | metric_names.by_short_name(run.data.metrics),
         "tags": tags,
         "start_time": run.info.start_time,
         "end_time": None if running else run.info.end_time,  # a resumed run still has its former one

@@ -34,18 +34,9 @@ class Outbox:
     def __init__(self, place: Storage) -> None:
         self.place = place
 
-    def open(
-        self,
-        experiment: str,
-        name: str,
-        key: str,
-        parent_id: str | None,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-    ) -> None:
-        """Say that the run is open, or open again; see `mlflow_runs.open_run`."""
-        about = {"experiment_name": experiment, "run_name": name, "key": key, "parent_id": parent_id, "tags": tags}
-        self._add(open=about | {"params": {path: str(value) for path, value in params.items()}})
+    def open(self, **about: Any) -> None:
+        """Say that the run is open, or open again, and what `mlflow_runs.open_run` is to be told of it."""
+        self._add(open=about)
 
     def file(self, path: Path, under: str = "") -> None:
         """Say that a file, which stays where it is, belongs to the folder `under` of the run's artifacts."""

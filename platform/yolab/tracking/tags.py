@@ -3,6 +3,7 @@
 DIGEST_TAG = "yolab.digest"
 KIND_TAG = "yolab.kind"  # train, trial, or one of
 PARENTS = ("sweep", "table")
+NAME_TAG = "yolab.name"  # of its folder; MLflow's name of a trial tells more
 RECIPE_TAG = "yolab.recipe"  # the digest without the seed: equal for runs of one recipe
 DATA_DIGEST_TAG, DATA_VERSION_TAG = "yolab.data_digest", "yolab.data_version"  # of its content; of its pin in DVC
 SWEEP_TAG = "yolab.sweep"  # of a trial: what it belongs to

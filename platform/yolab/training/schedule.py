@@ -25,8 +25,8 @@ class Schedule:
     ema_ramp: float
 
     def described(self) -> dict[str, float]:
-        """Return the values for the record, as `schedule.accumulate` and so on."""
-        return {f"schedule.{name}": value for name, value in asdict(self).items()}
+        """Return the values for the record, as `schedule/accumulate` and so on."""
+        return {f"schedule/{name}": value for name, value in asdict(self).items()}
 
 
 def schedule(recipe: Recipe, batches_an_epoch: int) -> Schedule:
