@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,11 @@ def test_json_is_alone_on_stdout_of_the_real_command_too(tmp_path: Path) -> None
     command = [sys.executable, "-m", "yolab.cli", "runs", "--storage", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_a_run_is_removed_when_it_is_meant(yolab: Yolab, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert yolab("runs", "rm", "plain", "--storage", storage).code == 1
+    gone = yolab("runs", "rm", "plain", "--yes", "--storage", storage, "--json").json()
+    assert gone == {"runs": ["plain"], "folders": [], "bytes": 0, "done": True}
+    assert yolab("runs", "rm", "plain", "--yes", "--storage", storage).code == 2

@@ -18,6 +18,8 @@ from mlflow import MlflowClient
 from tests import tiny_set
 from tests.terminal import answering
 from yolab.experiment import build
+from yolab.storage import Storage
+from yolab.storage.hold import Hold
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import list_runs
 
@@ -190,6 +192,14 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(yolab, sma
     assert "Skipped 1" in skipped.err
     (run,) = list_runs(f"sqlite:///{tmp_path}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
     assert [value for tag, value in run["tags"].items() if tag.startswith("yolab.skipped.")] == ["1"]
+
+
+def test_a_run_that_somebody_works_on_is_not_resumed(yolab, trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    with Hold(Storage(folder / "runs" / "tiny")).held():
+        done = yolab("train", "tiny.yaml", "--resume")
+    assert (done.code, "Another command works on" in done.err) == (2, True)
 
 
 def stopped(

@@ -88,13 +88,13 @@ def test_a_killed_command_is_no_hindrance(folder):
 
 def test_who_has_lost_the_folder_to_another_notices_and_leaves_it_alone(folder):
     with folder.held():
-        folder._beat()
-        assert not folder.lost
+        folder.hold._beat()
+        assert not folder.hold.lost
         folder.place.write("alive", b"another-node 1")
         folder.place.write("stop", b"")
-        folder._beaten = 0.0
-        folder._beat()
-        assert folder.lost
+        folder.hold._beaten = 0.0
+        folder.hold._beat()
+        assert folder.hold.lost
     assert folder.place.names() == ["alive", "stop"]
     assert folder.place.read("alive") == b"another-node 1"
 

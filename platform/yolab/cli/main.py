@@ -64,7 +64,6 @@ for verb in (
     export,
     plan,
     ablate,
-    runs,
     logs,
     compare,
     promote,
@@ -73,6 +72,7 @@ for verb in (
 ):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
+app.add_typer(runs.app, name="runs")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

@@ -123,8 +123,10 @@ def print_json(document: Any) -> None:
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a table; fractions have three digits. Where it is too wide its widest columns are folded, none is cut."""
-    table = Table(title=escape(title), title_justify="left")
+    """Return a table; fractions have three digits, and where one is an AP that is said. Where it is too wide its widest
+    columns are folded, none is cut."""
+    unit = "AP from 0 to 1" if any(column.lower().startswith("ap") for column in columns) else None
+    table = Table(title=escape(title), title_justify="left", caption=unit, caption_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

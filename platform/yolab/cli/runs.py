@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yolab.cli.output import AsJson, StorageOption, UriOption, print_table, say, show
-from yolab.jobs import runs_job
+from yolab.jobs import remove_job, runs_job
 
 if TYPE_CHECKING:
     from yolab.jobs.runs_job import Runs
+
+app = typer.Typer(invoke_without_command=True)
 
 COLUMNS = ("name", "state", "AP", "AP50", "started", "seconds", "model", "digest")
 _DIGITS = 12  # of a digest that are shown
 
 
+@app.callback()
 def runs(
+    context: typer.Context,
     experiment: Annotated[str | None, typer.Option(help="Only this MLflow experiment.")] = None,
     sweep: Annotated[str | None, typer.Option(help="Only the trials of this sweep.")] = None,
     where: Annotated[
@@ -35,12 +39,36 @@ def runs(
 
     Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --sort ap --limit 10
     """
+    if context.invoked_subcommand:
+        return
     result = runs_job.runs(
         experiment=experiment, sweep=sweep, where=where, sort=sort, limit=limit, export=export, storage=storage, uri=uri
     )  # fmt: skip
     if result.exported:
         say(f"{len(result.found)} runs: {result.exported}")
     show(result, as_json, lambda: _print(result))
+
+
+@app.command("rm")
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Runs, sweeps or tables; or MLflow's ids.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    storage: StorageOption = None,
+    uri: UriOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove runs, sweeps and tables: from MLflow's lists, and their folders.
+
+    Example: yolab runs rm bccd bccd-scaling
+    """
+    if not yes:
+        going = remove_job.remove(names, storage=storage, uri=uri)
+        say(f"{len(going.runs)} runs in MLflow, {len(going.folders)} folders with {going.bytes / 2**20:.1f} MiB:")
+        say("\n".join([*going.runs, *going.folders]))
+        typer.confirm("Remove them?", abort=True, err=True)
+    gone = remove_job.remove(names, really=True, storage=storage, uri=uri)
+    told = "Removed. MLflow keeps its records until `mlflow gc`."
+    show(gone, as_json, lambda: say(told))
 
 
 def _print(result: "Runs") -> None:

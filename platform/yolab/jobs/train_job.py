@@ -20,7 +20,8 @@ from yolab.models.device import named_device
 from yolab.preflight import CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
-from yolab.storage import claim
+from yolab.storage import Storage, claim
+from yolab.storage.hold import Hold
 from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.outbox import delivering
@@ -81,6 +82,20 @@ def train(
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
     uri = session.uri_of(described)
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
+    with Hold(place).held():
+        return _tracked(checked, place, key, uri, device, profile_steps, watcher)
+
+
+def _tracked(
+    checked: CheckedExperiment,
+    place: Storage,
+    key: str,
+    uri: str,
+    device: str | None,
+    profile_steps: int,
+    watcher: Watcher,
+) -> TrainResult:
+    """Be the run that has the folder `place`, from its opening in MLflow to its end."""
     outbox = record.opened(place, checked, key, record.tags_of(checked, "train"))
     outbox.deliver(uri)
     journal = place.path / CHECKPOINT / FILE_NAME

@@ -46,7 +46,7 @@ def run_trials(
         watcher.trials(RunningTrials(seen.name, list(seen.rows().values()), news, total))
 
     def end(state: TrialState, **more: str) -> None:
-        if not trials.folder.lost:
+        if not trials.folder.hold.lost:
             outbox = Outbox(trials.folder.place)
             outbox.end(state, tags=more)
             delivery.add(outbox)
@@ -67,7 +67,7 @@ def run_trials(
     except Exception as error:
         end(TrialState.FAILED, **{tags.ERROR_TAG: str(error)})
         raise
-    if trials.folder.lost:
+    if trials.folder.hold.lost:
         raise YolabError(f"Another command has taken {seen.name} over, which this one gave no sign of life for.")
     return why[0] if why else None
 

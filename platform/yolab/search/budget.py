@@ -69,7 +69,7 @@ def watched(
         stop = Stop(spent, interrupted=False) if spent else None
         if folder.should_stop():
             stop = Stop("it was asked to by `yolab sweep stop`", interrupted=True)
-        if folder.lost:
+        if folder.hold.lost:
             stop = Stop("another command has taken it over", interrupted=True)
         if stop and not why and not over:
             why.append(stop)

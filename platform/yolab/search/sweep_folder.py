@@ -2,28 +2,21 @@
 and whether it should stop. Every command reads it here."""
 
 import json
-import os
-import platform
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
 from yolab.errors import UsageError
 from yolab.experiment import did_you_mean
-from yolab.polling import every_second
 from yolab.search.request import SweepRequest
 from yolab.search.trial import NAME, Row, TrialState, state_of
 from yolab.storage import Storage, claim
 from yolab.storage.document import FORMAT, check_version
+from yolab.storage.hold import Hold
 
 EVENTS = "events.jsonl"
 _EVENTS_VERSION = 1
-_STOP, _LOCK, _ENDED = "stop", "alive", "ended"
-_BEAT_SECONDS = 2.0
-_ALIVE_SECONDS = 15.0  # without a sign of life, before a sweep counts as stopped
+_STOP, _ENDED = "stop", "ended"
 
 
 class SweepFolder:
@@ -33,8 +26,7 @@ class SweepFolder:
         self.place = place
         self._read = 0
         self._rows: dict[str, Row] = {}
-        self._beaten = 0.0
-        self.lost = False  # held, until another one took it over
+        self.hold = Hold(place)
 
     @classmethod
     def existing(cls, storage: Storage, name: str) -> "SweepFolder":
@@ -119,12 +111,7 @@ class SweepFolder:
 
     def is_running(self) -> bool:
         """Return whether somebody works on it."""
-        try:
-            host, _, process = self.place.read(_LOCK).decode().partition(" ")
-            recent = self.place.age_seconds(_LOCK) < _ALIVE_SECONDS
-        except FileNotFoundError:
-            return False
-        return recent and (host != platform.node() or _lives(int(process)))
+        return self.hold.is_held()
 
     def require_free(self) -> None:
         """Raise UsageError if somebody works on it."""
@@ -133,36 +120,15 @@ class SweepFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the one who works on it inside the block, with a sign of life every other second. Raises UsageError if
-        another one does."""
-        if not self.place.create(_LOCK, _own_mark()):
-            self.require_free()
-            self.place.remove(_LOCK)  # of a command that was killed
-            if not self.place.create(_LOCK, _own_mark()):
-                self.require_free()
-        self.lost = False
-        for mark in (_STOP, _ENDED):
-            self.place.remove(mark)
-        try:
-            with every_second(self._beat):
+        """Be the one who works on it inside the block; see `Hold.held`."""
+        with self.hold.held():
+            for mark in (_STOP, _ENDED):
+                self.place.remove(mark)
+            try:
                 yield
-        finally:
-            if not self.lost:
-                for mark in (_STOP, _LOCK):
-                    self.place.remove(mark)
-
-    def _beat(self) -> None:
-        """Give a sign of life, or notice that another one has the folder: two may find the lock of a killed command at
-        the same moment, and who was away for long is taken for dead."""
-        if self.lost or time.monotonic() - self._beaten < _BEAT_SECONDS:
-            return
-        try:
-            self.lost = self.place.read(_LOCK) != _own_mark()
-        except FileNotFoundError:
-            self.lost = True
-        if not self.lost:
-            self._beaten = time.monotonic()
-            self.place.write(_LOCK, _own_mark())
+            finally:
+                if not self.hold.lost:
+                    self.place.remove(_STOP)
 
     # whether it should stop
 
@@ -192,14 +158,3 @@ def _is_sweep(place: Storage) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _own_mark() -> bytes:
-    return f"{platform.node()} {os.getpid()}".encode()
-
-
-def _lives(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # one that was killed and not yet waited for
-    except psutil.NoSuchProcess:
-        return False

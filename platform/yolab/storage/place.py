@@ -162,10 +162,11 @@ class Storage:
         return [folder for folder in (current, previous) if folder.exists()]
 
     def remove(self, name: str) -> None:
-        """Remove a file or a folder; nothing happens if it isn't there."""
+        """Remove a file or a folder, at once for who reads; nothing happens if it isn't there."""
         path = self.path / name
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            going = path.rename(f"{path}{_INCOMING}")
+            shutil.rmtree(going, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 

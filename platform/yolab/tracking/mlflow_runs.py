@@ -182,6 +182,20 @@ def has_ended(uri: str, run_id: str) -> bool:
         return bool(client(uri).get_run(run_id).info.status != TrialState.RUNNING.mlflow_status)
 
 
+def versions_from(uri: str, run_id: str) -> list[str]:
+    """Return the versions of registered models that come from a run, as NAME/VERSION. Raises YolabError if MLflow can't
+    be used."""
+    with in_words(uri):
+        found = client(uri).search_model_versions(f"run_id = '{run_id}'")
+        return [f"{version.name}/{version.version}" for version in found]
+
+
+def delete_run(uri: str, run_id: str) -> None:
+    """Take a run out of all lists; MLflow keeps it until `mlflow gc`. Raises YolabError if MLflow can't be used."""
+    with in_words(uri):
+        client(uri).delete_run(run_id)
+
+
 def list_runs(
     uri: str, experiment: str | None = None, parent: str | None = None, where: str | None = None
 ) -> list[dict[str, Any]]:
