@@ -33,6 +33,7 @@ SKIPPED = {
     "yolab ablate table3": "takes minutes",
     "compare RUN OTHER": "needs runs with several seeds; tests/cli/test_compare.py",
     "--plot": "counts 25 models, two minutes; tests/cli/test_models.py",
+    "runs rm": "needs runs to remove; tests/cli/test_runs.py",
     "yolab ui": "ends with Ctrl-C; tests/cli/test_ui.py",
 }
 # What is added so that a command takes seconds
