@@ -44,7 +44,7 @@ def voc(root: Path) -> Path:
         image(root / "JPEGImages" / f"{stem}.jpg")
         described = "".join(
             f"<object><name>{n}</name><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin>"
-            f"<xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object>"
+            f"<xmax>{x + w + 1}</xmax><ymax>{y + h + 1}</ymax></bndbox></object>"
             for n, x, y, w, h in objects
         )
         (root / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{described}</annotation>")

@@ -77,7 +77,7 @@ def coco(*names: str, categories: Any = ("cat", "dog"), image: Any = None, **ann
     }
 
 
-def voc(name: str, size: tuple[int, int] = SIZE, box: tuple[int, ...] = (11, 11, 40, 40)) -> str:
+def voc(name: str, size: tuple[int, int] = SIZE, box: tuple[int, ...] = (11, 11, 41, 41)) -> str:
     corners = "".join(f"<{n}>{value}</{n}>" for n, value in zip(("xmin", "ymin", "xmax", "ymax"), box))
     width, height = size
     return (
@@ -302,7 +302,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Comes | str]] = {
         Comes({"train2017": {"a.jpg": [BOX]}, "val2017": {"a.jpg": [BOX]}}, ("cat",)),
     ),
     "voc: a photograph turned by EXIF": (
-        {"Annotations/p.xml": voc("p.jpg", (64, 96), (9, 61, 24, 90)), "JPEGImages/p.jpg": Picture(orientation=6)},
+        {"Annotations/p.xml": voc("p.jpg", (64, 96), (9, 61, 25, 91)), "JPEGImages/p.jpg": Picture(orientation=6)},
         Comes({"train2017": {"p.jpg": [[8, 60, 16, 30]]}}, ("cat",), ("written upright.*: 1",)),
     ),
     "voc: another size": (

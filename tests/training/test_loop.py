@@ -207,3 +207,17 @@ def test_a_run_reads_no_annotations_and_writes_into_no_array_of_its_data(small_s
 def assert_unchanged(before: Samples, after: Samples) -> None:
     for name in ("image_ids", "sizes", "bounds", "boxes", "classes"):
         assert (getattr(before, name) == getattr(after, name)).all()
+
+
+@pytest.mark.parametrize(("lr", "warned"), [(0.01, 0), (5.0, 1)])
+def test_a_learning_rate_that_destroys_the_start_is_told_once(lr, warned, small_set, tmp_path, caplog):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    train_on(experiment(small_set, recipe__epochs=1), folder_reporter(begun))
+    start = {"recipe__start": str(begun / "checkpoint" / "weights.safetensors")}
+    rate = {"recipe__optimiser__lr": lr, "recipe__warmup__bias_lr": lr, "recipe__warmup__at_most": 0.0}
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    train_on(experiment(small_set, recipe__epochs=4, **start, **rate), folder_reporter(tuned))
+    told = [record.message for record in caplog.records if "Lower recipe.optimiser.lr" in record.message]
+    assert len(told) == warned

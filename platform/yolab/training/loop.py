@@ -39,6 +39,7 @@ from yolab.training.patience import Patience
 from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter
 from yolab.training.schedule import Schedule, follow_schedule, schedule
+from yolab.training.start_watch import StartWatch
 from yolab.training.stopwatch import Stopwatch
 
 Progress = Callable[[int, int, int], None]  # epoch (from 1), batches done, batches of the epoch
@@ -82,9 +83,11 @@ def train(
     )
     plan = schedule(recipe, len(sampler))
     model = about.build()
+    watched = None
     if recipe.start:
         start, described = weights.load(recipe.start)
         weights.transfer(start, described.names, model, about.names)
+        watched = StartWatch(model)
     model = model.to(memory_format=torch.channels_last).to(device)
     freeze(model, recipe.freeze)
     precision = Precision.of(experiment.compute.precision, device)
@@ -111,6 +114,8 @@ def train(
         metrics["epoch_seconds"] = time.perf_counter() - started
         metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
         state.epoch = epoch
+        if watched and workers.rank == 0:
+            watched.look(epoch)
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
             # the checkpoint is written while the EMA, which it holds a copy of, is scored
             written = beside.submit(checkpoint.save, Path(folder), state.copied(), about) if workers.rank == 0 else None

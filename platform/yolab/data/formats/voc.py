@@ -105,4 +105,5 @@ def _object(element: ElementTree.Element, file: Path) -> Object:
     if not name:
         raise UsageError(f"{file} has an object without a name: repair it.")
     difficult = (element.findtext("difficult") or "").strip() == "1"
-    return Object(name, (left - 1, top - 1, right - left + 1, bottom - top + 1), difficult)
+    # counted from 1, and right minus left is the width: so Darknet and Ultralytics read it, and most tools write it
+    return Object(name, (left - 1, top - 1, right - left, bottom - top), difficult)
