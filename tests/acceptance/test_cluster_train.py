@@ -40,7 +40,7 @@ def result_of(folder: Path, arguments: list[str]) -> dict:
 
 def history(folder: Path, name: str, metric: str) -> list[tuple[int, float]]:
     uri = f"sqlite:///{folder}/runs/mlflow.db"
-    (run,) = list_runs(uri, where=f"attributes.run_name = '{name}'")
+    (run,) = (run for run in list_runs(uri) if run["name"] == name)
     return [(point.step, point.value) for point in client(uri).get_metric_history(run["run_id"], in_mlflow(metric))]
 
 
