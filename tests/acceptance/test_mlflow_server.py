@@ -78,7 +78,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     with ExitStack() as training:
         with mlflow_server(home, port):
             outbox = Outbox(Storage(tmp_path / "run"))
-            outbox.open("tests", "a-run", "key", None, {"seed": 0}, {})
+            outbox.open(experiment_name="tests", run_name="a-run", key="key", params={"seed": 0}, tags={})
             outbox.deliver(uri)
             run_id = str(outbox.run_id)
             tracking = training.enter_context(tracked(tmp_path / "run", uri, tmp_path / "run"))

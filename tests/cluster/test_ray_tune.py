@@ -82,7 +82,8 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
 
     def trial(name: str, scores: Sequence[float] = (), **last: object) -> SimpleNamespace:
         folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3, "patience": 1})
-        Outbox(folder.place / name).open("tests", name, name, None, {}, {})
+        about = {"experiment_name": "tests", "run_name": name, "key": name, "params": {}, "tags": {}}
+        Outbox(folder.place / name).open(**about)
         result = {"time_total_s": 1.0, **last}
         checkpoint = SimpleNamespace(path=str(tmp_path / name))
         (tmp_path / name).mkdir(exist_ok=True)
