@@ -146,6 +146,9 @@ def test_ctrl_c_a_batch_schedulers_sigterm_or_a_closed_terminal_stops_a_sweep_wi
     assert running.returncode == 130, errors
     assert "sweep resume" in errors
     assert "Traceback" not in errors
+    stopped = list_runs(uri)
+    assert [run["name"] for run in stopped if run["status"] == "RUNNING"] == []
+    assert "stopped" in {run["tags"]["yolab.state"] for run in stopped if run["parent_id"]}
 
     resumed = subprocess.run(
         [*arguments[:4], "resume", "search", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=400

@@ -96,7 +96,12 @@ def test_json_is_alone_on_stdout_of_the_real_command_too(tmp_path: Path) -> None
 
 def test_a_run_is_removed_when_it_is_meant(yolab: Yolab, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert yolab("runs", "rm", "plain", "--storage", storage).code == 1
+    asked = yolab("runs", "rm", "plain", "--storage", storage)
+    assert (asked.code, "say --yes" in asked.err, asked.out) == (2, True, "")
     gone = yolab("runs", "rm", "plain", "--yes", "--storage", storage, "--json").json()
-    assert gone == {"runs": ["plain"], "folders": [], "bytes": 0, "done": True}
+    assert gone == {"runs": ["plain"], "folders": [], "bytes": 0, "done": True, "uri": f"sqlite:///{storage}/mlflow.db"}
     assert yolab("runs", "rm", "plain", "--yes", "--storage", storage).code == 2
+
+
+def test_a_filter_that_nothing_passes_is_told_from_an_empty_storage(yolab: Yolab, storage: Path) -> None:
+    assert "No run is as asked for." in yolab("runs", "--storage", storage, "--where", "metrics.ap > 0.9").err

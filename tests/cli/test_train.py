@@ -73,6 +73,24 @@ def test_evaluate_repeats_the_scores_of_the_run(yolab, trained, small_set):
     assert {name: scores[name] for name in SCORES} == {name: printed[name] for name in SCORES}
 
 
+def test_a_split_or_classes_without_data_are_refused_and_not_forgotten(yolab, trained, monkeypatch):
+    monkeypatch.chdir(trained[0])
+    for option in (["--split", "train2017"], ["--classes", "box=disc"]):
+        done = yolab("evaluate", "tiny", *option)
+        assert (done.code, f"{option[0]} is for the data that --data names" in done.err) == (2, True)
+
+
+def test_a_finished_run_has_nothing_left_to_do_and_stays_as_it_is(yolab, trained, monkeypatch):
+    folder, printed = trained
+    monkeypatch.chdir(folder)
+    (before,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
+    done = yolab("train", "tiny.yaml", "--resume", "--json")
+    assert (done.code, "Nothing is left to do of tiny." in done.err) == (0, True)
+    assert done.json() == printed
+    (after,) = list_runs(f"sqlite:///{folder}/runs/mlflow.db", where="attributes.run_name = 'tiny'")
+    assert (after["end_time"], after["status"]) == (before["end_time"], "FINISHED")
+
+
 def test_pictures_and_detections_of_the_last_evaluation_are_in_mlflow(trained):
     folder, printed = trained
     client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")

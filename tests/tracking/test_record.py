@@ -29,7 +29,7 @@ def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_
     place = Storage(tmp_path / "trial-000")
     record.opened(place, checked, "key", {}, title="mine/000 d1 lr=0.01", point=point).deliver(mlflow_uri)
     [run] = mlflow_runs.list_runs(mlflow_uri)
-    usual = {"model.name": "yolov7", "assigner.policy": "lead", "data.image_size": "640", "seed": "0"}
+    usual = {"model.name": "yolov7", "data.image_size": "640", "seed": "0"}
     own = {"data.path": str(small_set), "recipe.batch": "8", "recipe.epochs": "2", "assigner.top_k": "12"}
     assert run["params"] == {**usual, **own, "model.scale.depth": "1.0", "recipe.optimiser.lr": "0.01"}
     assert record.settings_of(mlflow_uri, run)["recipe.warmup.epochs"] == "3.0"

@@ -18,7 +18,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="A data set in COCO layout; default: what the run was scored on.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which annotations to score against.")] = "val2017",
+    split: Annotated[str | None, typer.Option(help="Which annotations of --data to score against (val2017).")] = None,
     classes: Annotated[
         list[str] | None, typer.Option(help="old=new, as in data.classes of the run; as often as wanted.")
     ] = None,

@@ -1,11 +1,13 @@
 """yolab runs: what MLflow knows of runs and trials."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yolab.cli.output import AsJson, StorageOption, UriOption, print_table, say, show
+from yolab.errors import UsageError
 from yolab.jobs import remove_job, runs_job
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def runs(
     )  # fmt: skip
     if result.exported:
         say(f"{len(result.found)} runs: {result.exported}")
-    show(result, as_json, lambda: _print(result))
+    show(result, as_json, lambda: _print(result, narrowed=any((experiment, sweep, where))))
 
 
 @app.command("rm")
@@ -62,16 +64,17 @@ def remove(
     Example: yolab runs rm bccd bccd-scaling
     """
     if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("Nobody can be asked here whether to remove them: say --yes.")
         going = remove_job.remove(names, storage=storage, uri=uri)
-        say(f"{len(going.runs)} runs in MLflow, {len(going.folders)} folders with {going.bytes / 2**20:.1f} MiB:")
-        say("\n".join([*going.runs, *going.folders]))
+        say("\n".join([*(f"the run {run}" for run in going.runs), *going.folders, f"{going.bytes / 2**20:.1f} MiB"]))
         typer.confirm("Remove them?", abort=True, err=True)
     gone = remove_job.remove(names, really=True, storage=storage, uri=uri)
-    told = "Removed. MLflow keeps its records until `mlflow gc`."
+    told = f"Removed. MLflow keeps its own copies until `mlflow gc --backend-store-uri {gone.uri}`."
     show(gone, as_json, lambda: say(told))
 
 
-def _print(result: "Runs") -> None:
+def _print(result: "Runs", narrowed: bool) -> None:
     if result.exported:
         return
     rows = [
@@ -83,5 +86,7 @@ def _print(result: "Runs") -> None:
         for line in result.lines()
     ]
     print_table(result.uri, COLUMNS, rows)
-    if not result.found:
+    if not result.found and narrowed:
+        say("No run is as asked for.")
+    elif not result.found:
         say("No runs yet: `yolab train EXPERIMENT.yaml` makes one.")

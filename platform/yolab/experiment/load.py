@@ -89,7 +89,10 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = content.pop("extends", None)
     if parent is None:
         return content
-    above = shipped.find(shipped.Kind.EXPERIMENT, str(parent), beside=path.parent)
+    try:
+        above = shipped.find(shipped.Kind.EXPERIMENT, str(parent), beside=path.parent)
+    except UsageError as error:
+        raise UsageError(f"{path} extends {parent}: {error}") from None
     return merge(_read_with_parents(above, (*seen, path.resolve())), content)
 
 

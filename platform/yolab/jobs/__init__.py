@@ -8,12 +8,24 @@ sees to it.
 
 import importlib
 import pkgutil
+import signal
+import sys
 from types import ModuleType
 from typing import Any
 
 from yolab.errors import UsageError
+from yolab.signals import STOP_SIGNALS, held_back
 
 _OF_CLUSTER = ("dvc", "optuna", "ray")  # what an installation without the extra `cluster` lacks
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module. What tells the job to stop waits until that is done: an import that is broken off leaves halves
+    of modules behind, on which whatever is done next stumbles."""
+    if name in sys.modules:
+        return sys.modules[name]
+    with held_back([*STOP_SIGNALS, signal.SIGINT]):
+        return importlib.import_module(name)
 
 
 class _Lazy(ModuleType):
@@ -25,7 +37,7 @@ class _Lazy(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return getattr(importlib.import_module(self.__name__), name)
+            return getattr(_imported(self.__name__), name)
         except ModuleNotFoundError as error:
             if error.name not in _OF_CLUSTER:
                 raise

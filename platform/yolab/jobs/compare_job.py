@@ -156,7 +156,7 @@ def _detections(uri: str, run: Run) -> list[ImageDetections]:
 
 def _described(uri: str, run: Run) -> dict[str, str]:
     """Return the settings of a run, and what its model costs."""
-    counts = {name: f"{run['metrics'][name]:,.10g}" for name in COUNTS if name in run["metrics"]}
+    counts = {name: f"{run['metrics'][name]:.10g}" for name in COUNTS if name in run["metrics"]}
     return record.settings_of(uri, run) | counts
 
 

@@ -51,7 +51,7 @@ class Evaluation(Result):
 def evaluate(
     weights: str | Path,
     data: str | Path | None = None,
-    split: str = "val2017",
+    split: str | None = None,
     *,
     classes: Sequence[str] = (),
     size: int | None = None,
@@ -106,11 +106,14 @@ def evaluate(
 
 
 def _dataset(
-    weights: str | Path, data: str | Path | None, split: str, classes: list[str], storage: str | Path | None
+    weights: str | Path, data: str | Path | None, split: str | None, classes: list[str], storage: str | Path | None
 ) -> Dataset:
     """Return the split to score on: of the data that is named, else the one that the run was scored on."""
     if data is not None:
-        return with_classes(coco.load(Path(data), split), classes)
+        return with_classes(coco.load(Path(data), split or "val2017"), classes)
+    for option, given in (("--split", split), ("--classes", classes)):
+        if given:
+            raise UsageError(f"{option} is for the data that --data names: without it a run is scored as it was.")
     run = run_of(weights, storage)
     if run is None:
         raise UsageError(f"{weights} is no run, so it doesn't say on what to score it: give --data.")

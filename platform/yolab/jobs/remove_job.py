@@ -12,18 +12,21 @@ from yolab.storage import Storage, claim
 from yolab.storage.hold import Hold
 from yolab.tracking import find_runs, mlflow_runs
 from yolab.tracking.mlflow_runs import KEY_TAG
+from yolab.tracking.mlflow_uri import without_password
 from yolab.tracking.tags import SWEEP_TAG
 
 
 @dataclass(frozen=True)
 class Removal(Result):
     """What goes, or has gone if it is `done`: the runs in MLflow, those of trials too, and the folders in the storage
-    with the bytes in them."""
+    with the bytes in them; `uri`: of the MLflow, without its
+    password."""
 
     runs: tuple[str, ...]
     folders: tuple[str, ...]
     bytes: int
     done: bool
+    uri: str
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,6 +42,8 @@ def remove(
     somebody works on it, or if a registered model comes from it.
     """
     session = Session.at(storage, uri)
+    if really:
+        session.storage.require_writable()
     found = {name: _runs_of(session, name) for name in dict.fromkeys(names)}
     runs = [run for each in found.values() for run in each]
     named = [(run["name"], run["tags"].get(KEY_TAG)) for run in runs if not run["parent_id"]]
@@ -56,7 +61,9 @@ def remove(
             mlflow_runs.delete_run(session.uri, run["run_id"])
         for place in places:
             session.storage.remove(place.name)
-    return Removal(tuple(map(find_runs.place_of, runs)), tuple(map(str, places)), size, really)
+    return Removal(
+        tuple(map(find_runs.place_of, runs)), tuple(map(str, places)), size, really, without_password(session.uri)
+    )
 
 
 def _folder(session: Session, name: str, key: str | None = None) -> Storage | None:

@@ -33,8 +33,8 @@ class RunLine(NamedTuple):
 
 @dataclass(frozen=True)
 class Runs(Result):
-    """Runs as `mlflow_runs.list_runs` describes them, of the MLflow at `uri` (without its password); `exported`: the
-    file that they were written to."""
+    """Runs as `mlflow_runs.list_runs` describes them, trials called SWEEP/TRIAL, of the MLflow at `uri` (without its
+    password); `exported`: the file that they were written to."""
 
     uri: str
     found: tuple[dict[str, Any], ...]
@@ -74,7 +74,8 @@ def runs(
     found = _sorted(mlflow_runs.list_runs(place, experiment, parent, where=where), sort)[:limit]
     if export:
         runs_frame.export(found, Path(export))
-    return Runs(mlflow_uri.without_password(place), tuple(found), Path(export) if export else None)
+    named = tuple({**run, "name": find_runs.place_of(run)} for run in found)
+    return Runs(mlflow_uri.without_password(place), named, Path(export) if export else None)
 
 
 def _sorted(found: list[dict[str, Any]], name: str | None) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def _number(run: Mapping[str, Any], name: str) -> float:
 def _line(run: Mapping[str, Any]) -> RunLine:
     started, ended, tags = run["start_time"], run["end_time"], run["tags"]
     return RunLine(
-        name=find_runs.place_of(run),
+        name=run["name"],
         state=tags.get(mlflow_runs.STATE_TAG, run["status"].lower()) if ended else TrialState.RUNNING,
         ap=run["metrics"].get("ap"),
         ap50=run["metrics"].get("ap50"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from yolab.cluster.capacity import capacity
 from yolab.cluster.ray_tune import Trials
 from yolab.errors import UsageError
-from yolab.evaluation.score_names import LATENCY, TRIAL_METRICS
+from yolab.evaluation.score_names import COUNTS, LATENCY, TRIAL_METRICS
 from yolab.experiment import NAME, Experiment, Overrides, shipped, yaml_file
 from yolab.experiment.shipped import Kind
 from yolab.jobs.checking import check, experiment_from
@@ -280,7 +280,7 @@ def _record_end(folder: SweepFolder, outbox: Outbox, request: SweepRequest, spac
     for picture in save_pictures(study, folder.place.path / "pictures"):
         outbox.file(picture, "sweep")
     best = best_of(rows) or {}
-    metrics = {name: float(best[name]) for name in TRIAL_METRICS if name in best}
+    metrics = {name: float(best[name]) for name in (*TRIAL_METRICS, *COUNTS) if name in best}
     outbox.end(state, metrics=metrics, tags={tags.NOTE_TAG: as_markdown(folder)})
 
 

@@ -24,7 +24,7 @@ from yolab.storage import Storage, claim
 from yolab.storage.hold import Hold
 from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME, read_entries
-from yolab.tracking.outbox import delivering
+from yolab.tracking.outbox import Outbox, delivering
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import EVALUATION
@@ -80,6 +80,8 @@ def train(
     described = checked.experiment
     work = {"digest": checked.digest, "workers": described.compute.workers}
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
+    if not resume and place.name != described.name:
+        watcher.note(f"There is a run {described.name} already: this one is {place.name}.")
     uri = session.uri_of(described)
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
     with Hold(place).held():
@@ -96,9 +98,14 @@ def _tracked(
     watcher: Watcher,
 ) -> TrainResult:
     """Be the run that has the folder `place`, from its opening in MLflow to its end."""
+    journal, weights = place.path / CHECKPOINT / FILE_NAME, place.path / CHECKPOINT / WEIGHTS
+    finished = Outbox(place)
+    if finished.has_finished():
+        finished.deliver(uri)
+        watcher.note(f"Nothing is left to do of {place.name}.")
+        return TrainResult(place.name, str(finished.run_id), str(weights), _last_metrics(journal))
     outbox = record.opened(place, checked, key, record.tags_of(checked, "train"))
     outbox.deliver(uri)
-    journal = place.path / CHECKPOINT / FILE_NAME
     with delivering(uri) as delivery:
         try:
             metrics = _learn(checked, place.path, uri, device, profile_steps, watcher)
@@ -111,7 +118,6 @@ def _tracked(
             outbox.end(TrialState.FAILED, journal, tags={tags.ERROR_TAG: str(error)})
             delivery.add(outbox)
             raise
-        weights = place.path / CHECKPOINT / WEIGHTS
         outbox.file(weights)
         for path in _pictures(checked.data.val, place.path / EVALUATION):
             outbox.file(path, EVALUATION)
@@ -144,7 +150,11 @@ def _learn(
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
         ray_train.run(experiment, checked.data, folder, uri, say, profile_steps)
-    return dict(read_entries(folder / CHECKPOINT / FILE_NAME)[-1]["metrics"])
+    return _last_metrics(folder / CHECKPOINT / FILE_NAME)
+
+
+def _last_metrics(journal: Path) -> dict[str, float]:
+    return dict(read_entries(journal)[-1]["metrics"])
 
 
 class _Announcer(Observer):

@@ -1,6 +1,7 @@
 """Running the trials of a sweep or a table: what both have in common."""
 
 import threading
+import time
 
 from yolab.cluster import ray_tune
 from yolab.cluster.connect import connected
@@ -11,7 +12,7 @@ from yolab.preflight import Capacity
 from yolab.reports.trials_table import RunningTrials
 from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import NAME, TrialState, state_of
+from yolab.search.trial import NAME, POINT, TrialState, state_of
 from yolab.tracking import tags
 from yolab.tracking.outbox import Delivery, Outbox, delivering
 
@@ -51,6 +52,15 @@ def run_trials(
             outbox.end(state, tags=more)
             delivery.add(outbox)
 
+    def end_trials() -> None:
+        for name, row in list(trials.folder.rows().items()):
+            if state_of(row) is TrialState.RUNNING and not trials.folder.hold.lost:
+                known = {NAME: name, POINT: row[POINT], "time": round(time.time(), 2)}
+                trials.folder.append({**known, "state": TrialState.STOPPED})
+                outbox = Outbox(seen.place / name)
+                outbox.end(TrialState.STOPPED)
+                delivery.add(outbox)
+
     why: list[Stop] = []
     try:
         devices = trials.checked.experiment.compute.devices
@@ -67,6 +77,8 @@ def run_trials(
     except Exception as error:
         end(TrialState.FAILED, **{tags.ERROR_TAG: str(error)})
         raise
+    finally:
+        end_trials()
     if trials.folder.hold.lost:
         raise YolabError(f"Another command has taken {seen.name} over, which this one gave no sign of life for.")
     return why[0] if why else None

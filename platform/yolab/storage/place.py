@@ -16,7 +16,7 @@ from yolab.errors import UsageError, YolabError
 DEFAULT = "runs"
 VARIABLE = "YOLAB_STORAGE"
 _INCOMING = ".incoming"  # how the names of what is not whole yet end
-_NO_PLACE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_NO_PLACE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 _PROBE_BYTES = 1 << 20
 
 

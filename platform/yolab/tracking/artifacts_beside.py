@@ -25,8 +25,8 @@ def require_not_moved(uri: str, experiment: Experiment) -> None:
     if here and there and there.name == _NAME and there != here:
         raise UsageError(
             f"{here.parent} was moved or copied from {there.parent}, where MLflow would go on to put the files of the "
-            f"experiment {experiment.name!r}: move it back, or take another experiment (tracking.experiment=…) or "
-            "another --storage. What is there can be read."
+            f"experiment {experiment.name!r}: move it back, or begin anew in another --storage. What is there can be "
+            "read."
         )
 
 

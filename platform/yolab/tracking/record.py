@@ -27,7 +27,7 @@ EXPERIMENT = "experiment.yaml"  # the file of a run that says what it was
 
 
 # What everybody looks for in a run, also where it is as usual
-_ALWAYS = ("model.name", "assigner.policy", "data.path", "data.image_size", "recipe.epochs", "recipe.batch", "seed")
+_ALWAYS = ("model.name", "data.path", "data.image_size", "recipe.epochs", "recipe.batch", "seed")
 _NEVER = ("name", "tracking.")  # which MLflow shows by itself
 
 
