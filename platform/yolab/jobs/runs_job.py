@@ -19,7 +19,8 @@ from yolab.tracking.tags import DIGEST_TAG
 
 
 class RunLine(NamedTuple):
-    """A run in a list, a trial as SWEEP/TRIAL: its scores as fractions, `seconds` None while it runs."""
+    """A run in a list, a trial as SWEEP/TRIAL: its scores as fractions; `seconds` that a trial worked, and from a
+    run's first begin to its last end, None while it runs."""
 
     name: str
     state: str
@@ -106,7 +107,7 @@ def _line(run: Mapping[str, Any]) -> RunLine:
         ap=run["metrics"].get("ap"),
         ap50=run["metrics"].get("ap50"),
         started=datetime.fromtimestamp(started / 1000),
-        seconds=(ended - started) / 1000 if ended else None,
+        seconds=run["metrics"].get("trial_seconds", (ended - started) / 1000) if ended else None,
         model=run["params"].get("model.name"),
         digest=tags.get(DIGEST_TAG),
     )
