@@ -10,6 +10,8 @@ import termios
 
 import pytest
 
+from yolab.cli.output import print_table
+
 BEGIN = "import contextlib, sys\nfrom yolab.cli.output import print_json, terminal\n"
 PROGRESS = "watcher.progress('Working', 1, 3)"
 TRIALS = (
@@ -79,3 +81,11 @@ def test_a_table_fits_the_terminal_and_nothing_of_it_is_cut(columns):
     shown = on_terminal(code, columns)
     for wanted in (*heads, "0.432", "yolov7[1]", "0123456789ab", "2026-01-02", "03:04:05", "stopped", "early"):
         assert any(wanted in line for line in shown), (wanted, shown)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [(["trial", "AP"], True), (["ap_small"], True), (["model", "params"], False)]
+)
+def test_a_table_with_an_ap_says_its_unit(columns, said, capsys):
+    print_table("scores", columns, [[0.5] * len(columns)])
+    assert ("AP from 0 to 1" in " ".join(capsys.readouterr().out.split())) == said

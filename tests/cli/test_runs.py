@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Yolab
 from yolab.search.trial import TrialState
 from yolab.tracking import mlflow_runs
-from yolab.tracking.tags import DIGEST_TAG, KIND_TAG
+from yolab.tracking.tags import DIGEST_TAG, KIND_TAG, NAME_TAG, SWEEP_TAG
 
 
 @pytest.fixture
@@ -105,3 +105,18 @@ def test_a_run_is_removed_when_it_is_meant(yolab: Yolab, storage: Path, monkeypa
 
 def test_a_filter_that_nothing_passes_is_told_from_an_empty_storage(yolab: Yolab, storage: Path) -> None:
     assert "No run is as asked for." in yolab("runs", "--storage", storage, "--where", "metrics.ap > 0.9").err
+
+
+def test_an_option_that_a_removal_would_not_hear_of_is_refused(yolab: Yolab, storage: Path) -> None:
+    misplaced = yolab("runs", "--storage", storage, "rm", "plain", "--yes")
+    assert (misplaced.code, "An option before rm does nothing (storage)" in misplaced.err) == (2, True)
+    assert len(yolab("runs", "--storage", storage, "--json").json()) == 4
+
+
+def test_exported_trials_are_called_as_in_the_list(yolab: Yolab, storage: Path, tmp_path: Path) -> None:
+    tags = {KIND_TAG: "trial", SWEEP_TAG: "search", NAME_TAG: "trial-002"}
+    uri = f"sqlite:///{storage}/mlflow.db"
+    mlflow_runs.open_run(uri, "cells", "search/002 w0.5", "key", params={}, tags=tags)
+    assert yolab("runs", "--storage", storage, "--limit", "1", "--export", tmp_path / "runs.csv").code == 0
+    assert "search/trial-002" in (tmp_path / "runs.csv").read_text()
+    assert yolab("runs", "--storage", storage, "--json").json()[0]["name"] == "search/trial-002"

@@ -138,7 +138,7 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         ("name: [", "not valid YAML"),
         ("- a\n- b\n", "must hold a mapping"),
         ("", "must hold a mapping"),
-        ("name: a\nextends: none.yaml\n", "Can't read .*none.yaml"),
+        ("name: a\nextends: none.yaml\n", "extends none.yaml: Can't read .*none.yaml"),
         ("name: !!python/name:os.system a\n", "not valid YAML"),
         ("name: " + "[" * 200_000, "not valid YAML: it is nested too deeply"),
         ("name: " + "{a: " * 200_000, "not valid YAML: it is nested too deeply"),

@@ -25,3 +25,17 @@ def test_a_job_is_executed_when_it_is_first_asked_for_something() -> None:
     imported = modules_after("from yolab.jobs import ui_job\nassert callable(ui_job.ui)")
     assert "yolab.jobs.ui_job" in imported
     assert "yolab.jobs.compare_job" not in imported
+
+
+def test_an_interruption_waits_for_an_import_to_end_instead_of_leaving_half_a_module() -> None:
+    imported = modules_after(
+        "import os, subprocess\n"
+        "from yolab.jobs import train_job\n"
+        "subprocess.Popen(['sh', '-c', f'sleep 0.5; kill -INT {os.getpid()}'])\n"
+        "try:\n"
+        "    train_job.train\n"
+        "    raise SystemExit('nothing was interrupted')\n"
+        "except KeyboardInterrupt:\n"
+        "    assert callable(train_job.train)\n"
+    )
+    assert {"yolab.jobs.train_job", "torch.nn"} <= imported

@@ -49,6 +49,12 @@ def test_a_sweep_goes_with_its_trials_and_nothing_goes_before_it_is_really_meant
     assert left(storage) == ({"run"}, {"run"})
 
 
+def test_what_a_killed_removal_has_left_hinders_no_other(storage: Storage) -> None:
+    (storage.path / "run.incoming" / "checkpoint").mkdir(parents=True)
+    remove_job.remove(["run"], really=True, storage=storage)
+    assert not list(storage.path.glob("run*"))
+
+
 def test_a_folder_that_mlflow_does_not_know_can_go(storage: Storage) -> None:
     claim.claim(storage / "crashed", {})
     assert remove_job.remove(["crashed", "run"], really=True, storage=storage).runs == ("run",)

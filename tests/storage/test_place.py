@@ -125,7 +125,7 @@ def test_a_kept_file_is_copied_in_place_of_one_of_that_name(storage, tmp_path):
     assert (storage / "pictures").names() == ["a.png"]
 
 
-@pytest.mark.parametrize("why", [errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("why", [errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT])
 def test_a_place_that_takes_nothing_more_is_told_and_keeps_what_it_had_and_nothing_half_written(
     why, storage, monkeypatch, tmp_path
 ):

@@ -12,7 +12,7 @@ from yolab.search.trial import TrialState
 from yolab.storage import Storage
 from yolab.tracking import mlflow_runs, record
 from yolab.tracking.outbox import Outbox
-from yolab.tracking.tags import WEIGHTS_TAG
+from yolab.tracking.tags import KIND_TAG, WEIGHTS_TAG
 
 
 def opened(small_set: Path, place: Path, **changes: Any) -> Outbox:
@@ -29,7 +29,8 @@ def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_
     place = Storage(tmp_path / "trial-000")
     record.opened(place, checked, "key", {}, title="mine/000 d1 lr=0.01", point=point).deliver(mlflow_uri)
     [run] = mlflow_runs.list_runs(mlflow_uri)
-    usual = {"model.name": "yolov7", "data.image_size": "640", "seed": "0"}
+    presets = {"recipe.preset": "p5", "data.augment.preset": "p5"}
+    usual = {**presets, "model.name": "yolov7", "data.image_size": "640", "seed": "0"}
     own = {"data.path": str(small_set), "recipe.batch": "8", "recipe.epochs": "2", "assigner.top_k": "12"}
     assert run["params"] == {**usual, **own, "model.scale.depth": "1.0", "recipe.optimiser.lr": "0.01"}
     assert record.settings_of(mlflow_uri, run)["recipe.warmup.epochs"] == "3.0"
@@ -41,6 +42,13 @@ def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_
     [used] = shown.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == (small_set.name, checked.data_digest)
     assert json.loads(used.dataset.profile) == {"train_images": 24, "val_images": 8, "classes": 2}
+
+
+def test_a_sweep_has_no_counts_of_a_model(small_set: Path, tmp_path: Path, mlflow_uri: str) -> None:
+    checked = preflight.check(build({}, tiny_set.experiment(small_set), "test"))
+    record.opened(Storage(tmp_path / "search"), checked, "key", {KIND_TAG: "sweep"}).deliver(mlflow_uri)
+    [run] = mlflow_runs.list_runs(mlflow_uri)
+    assert run["metrics"] == {}
 
 
 def test_a_long_list_of_classes_is_cut_for_people_and_whole_in_the_experiment_of_a_run(

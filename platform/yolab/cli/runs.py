@@ -42,6 +42,10 @@ def runs(
     Example: yolab runs --sweep bccd-scaling --where "metrics.ap > 0.3" --sort ap --limit 10
     """
     if context.invoked_subcommand:
+        for name in context.params:
+            source = context.get_parameter_source(name)
+            if source and source.name == "COMMANDLINE":
+                raise UsageError(f"An option before {context.invoked_subcommand} does nothing ({name}): put it behind.")
         return
     result = runs_job.runs(
         experiment=experiment, sweep=sweep, where=where, sort=sort, limit=limit, export=export, storage=storage, uri=uri

@@ -9,7 +9,6 @@ sees to it.
 import importlib
 import pkgutil
 import signal
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -22,8 +21,6 @@ _OF_CLUSTER = ("dvc", "optuna", "ray")  # what an installation without the extra
 def _imported(name: str) -> ModuleType:
     """Import a module. What tells the job to stop waits until that is done: an import that is broken off leaves halves
     of modules behind, on which whatever is done next stumbles."""
-    if name in sys.modules:
-        return sys.modules[name]
     with held_back([*STOP_SIGNALS, signal.SIGINT]):
         return importlib.import_module(name)
 

@@ -1,7 +1,7 @@
 """Two runs side by side, and whether they differ."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -66,17 +66,29 @@ def compare(
     one, other = (find_runs.named_run(where, name) for name in (first, second))
     if one["run_id"] == other["run_id"]:
         raise UsageError(f"{first} and {second} are the same run.")
+    settings = [record.settings_of(where, run) for run in (one, other)]
     if recipes:
         if report is not None:
             raise UsageError("--report does nothing with --recipes: leave it out.")
         interval, sentence = _of_recipes(where, one, other, (first, second), watcher)
     else:
+        _require_same_data((one, other), settings, (first, second))
         interval, sentence = _of_weights(where, one, other, (first, second), resamples, report, watcher)
     scores = {
         name: (one["metrics"].get(name), other["metrics"].get(name)) for name in METRICS if name in one["metrics"]
     }
     about: Literal["weights", "recipes"] = "recipes" if recipes else "weights"
-    return Comparison(about, interval, sentence, scores, _changed(*(_described(where, run) for run in (one, other))))
+    return Comparison(about, interval, sentence, scores, _changed(*map(_with_counts, settings, (one, other))))
+
+
+def _require_same_data(runs: tuple[Run, Run], settings: Sequence[Mapping[str, str]], names: tuple[str, str]) -> None:
+    """Raise UsageError if two runs were not scored on the same images with the same classes."""
+    digests = [run["tags"].get(DATA_DIGEST_TAG) for run in runs]
+    splits = [[each.get(f"data.{part}") for part in ("val", "classes")] for each in settings]
+    if digests[0] != digests[1] or splits[0] != splits[1]:
+        raise UsageError(
+            f"{names[0]} and {names[1]} were scored on different data: evaluate both on one set (`yolab evaluate`)."
+        )
 
 
 def _of_weights(
@@ -89,13 +101,6 @@ def _of_weights(
     watcher: Watcher,
 ) -> tuple[Interval, str]:
     """Return the interval between two sets of weights, in AP, and what it means."""
-    tags = [run["tags"].get(DATA_DIGEST_TAG) for run in (one, other)]
-    settings = [record.settings_of(uri, run) for run in (one, other)]
-    splits = [[each.get(f"data.{part}") for part in ("val", "classes")] for each in settings]
-    if tags[0] != tags[1] or splits[0] != splits[1]:
-        raise UsageError(
-            f"{names[0]} and {names[1]} were scored on different data: evaluate both on one set (`yolab evaluate`)."
-        )
     dataset = record.validation_set_of(uri, one)
     detections = [_detections(uri, run) for run in (one, other)]
     watcher.progress("Resampling the images")
@@ -154,10 +159,9 @@ def _detections(uri: str, run: Run) -> list[ImageDetections]:
         return detections_file.load(path)
 
 
-def _described(uri: str, run: Run) -> dict[str, str]:
+def _with_counts(settings: Mapping[str, str], run: Run) -> dict[str, str]:
     """Return the settings of a run, and what its model costs."""
-    counts = {name: f"{run['metrics'][name]:.10g}" for name in COUNTS if name in run["metrics"]}
-    return record.settings_of(uri, run) | counts
+    return {**settings, **{name: f"{run['metrics'][name]:.10g}" for name in COUNTS if name in run["metrics"]}}
 
 
 def _changed(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:

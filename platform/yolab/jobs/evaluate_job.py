@@ -65,13 +65,14 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on a split of a data set in COCO layout.
 
-    weights: a .safetensors or .onnx file, models:/NAME@ALIAS, or a run by its name or SWEEP/TRIAL. data: None: what the
-    run was scored on. classes: old=new, as in an experiment's data.classes. The classes are matched by name; those that
-    the split doesn't have are not scored. size: the long side in pixels; None: as trained. padding: "square", or
-    "rectangle", which is faster where images are wide, and which the published figures were measured with; the AP
-    differs a little. `batch` never changes it. device: such as cpu or cuda:1; None: the GPU, where there is one.
-    report: a folder for pictures and the detections as Parquet. submission: a JSON file for COCO's test server; the
-    split needs no annotations then. Raises UsageError.
+    weights: a .safetensors or .onnx file, models:/NAME@ALIAS, or a run by its name or SWEEP/TRIAL. data: None: what
+    the run was scored on, whose split and classes stay then. split: of the data, None: val2017. classes: old=new,
+    as in an experiment's data.classes. The classes are matched by name; those that the split doesn't have are not
+    scored. size: the long side in pixels; None: as trained. padding: "square", or "rectangle", which is faster
+    where images are wide, and which the published figures were measured with; the AP differs a little. `batch`
+    never changes it. device: such as cpu or cuda:1; None: the GPU, where there is one. report: a folder for
+    pictures and the detections as Parquet. submission: a JSON file for COCO's test server; the split needs no
+    annotations then. Raises UsageError.
     """
     model, spec = open_weights(weights, storage)
     dataset = _dataset(weights, data, split, list(classes), storage)

@@ -19,8 +19,7 @@ from yolab.tracking.tags import SWEEP_TAG
 @dataclass(frozen=True)
 class Removal(Result):
     """What goes, or has gone if it is `done`: the runs in MLflow, those of trials too, and the folders in the storage
-    with the bytes in them; `uri`: of the MLflow, without its
-    password."""
+    with the bytes in them; `uri`: of the MLflow, without its password."""
 
     runs: tuple[str, ...]
     folders: tuple[str, ...]
@@ -51,10 +50,11 @@ def remove(
     places = [place for name, key in named if (place := _folder(session, name, key))]
     for place in places:
         Hold(place).require_free()
+    registered = mlflow_runs.registered_from(session.uri) if runs else {}
     for run in runs:
-        versions = mlflow_runs.versions_from(session.uri, run["run_id"])
-        if versions:
-            raise UsageError(f"{find_runs.place_of(run)} stays: the registered {', '.join(versions)} comes from it.")
+        if run["run_id"] in registered:
+            version = registered[run["run_id"]]
+            raise UsageError(f"{find_runs.place_of(run)} stays: the registered {version} comes from it.")
     size = sum(path.stat().st_size for place in places for path in place.path.rglob("*") if path.is_file())
     if really:
         for run in runs:

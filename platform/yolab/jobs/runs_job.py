@@ -72,11 +72,11 @@ def runs(
     """
     place = Session.at(storage, uri).uri
     parent = find_runs.sweep_run(place, sweep, experiment)["run_id"] if sweep else None
-    found = _sorted(mlflow_runs.list_runs(place, experiment, parent, where=where), sort)[:limit]
+    listed = mlflow_runs.list_runs(place, experiment, parent, where=where)
+    found = _sorted([{**run, "name": find_runs.place_of(run)} for run in listed], sort)[:limit]
     if export:
         runs_frame.export(found, Path(export))
-    named = tuple({**run, "name": find_runs.place_of(run)} for run in found)
-    return Runs(mlflow_uri.without_password(place), named, Path(export) if export else None)
+    return Runs(mlflow_uri.without_password(place), tuple(found), Path(export) if export else None)
 
 
 def _sorted(found: list[dict[str, Any]], name: str | None) -> list[dict[str, Any]]:

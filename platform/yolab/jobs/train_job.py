@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yolab.cluster.capacity import capacity, of_this_machine
 from yolab.data.coco import Dataset
 from yolab.errors import UsageError
@@ -71,12 +73,11 @@ def train(
     """
     session = Session.at(storage)
     asked = experiment_from(experiment, overrides)
-    if asked.compute.workers > 1:
-        if device is not None:
-            raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers} their devices.")
-        checked = check(asked, watcher, capacity())
-    else:
-        checked = check(asked, watcher, of_this_machine(), named_device(device))
+    alone = asked.compute.workers == 1
+    if device is not None and not alone:
+        raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers} their devices.")
+    own_device = named_device(device) if alone else None
+    checked = check(asked, watcher, of_this_machine() if alone else capacity(), own_device)
     described = checked.experiment
     work = {"digest": checked.digest, "workers": described.compute.workers}
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
@@ -85,7 +86,7 @@ def train(
     uri = session.uri_of(described)
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
     with Hold(place).held():
-        return _tracked(checked, place, key, uri, device, profile_steps, watcher)
+        return _tracked(checked, place, key, uri, own_device, profile_steps, watcher)
 
 
 def _tracked(
@@ -93,14 +94,14 @@ def _tracked(
     place: Storage,
     key: str,
     uri: str,
-    device: str | None,
+    device: torch.device | None,
     profile_steps: int,
     watcher: Watcher,
 ) -> TrainResult:
     """Be the run that has the folder `place`, from its opening in MLflow to its end."""
     journal, weights = place.path / CHECKPOINT / FILE_NAME, place.path / CHECKPOINT / WEIGHTS
     finished = Outbox(place)
-    if finished.has_finished():
+    if finished.has_finished() and journal.exists():
         finished.deliver(uri)
         watcher.note(f"Nothing is left to do of {place.name}.")
         return TrainResult(place.name, str(finished.run_id), str(weights), _last_metrics(journal))
@@ -127,7 +128,12 @@ def _tracked(
 
 
 def _learn(
-    checked: CheckedExperiment, folder: Path, uri: str, device: str | None, profile_steps: int, watcher: Watcher
+    checked: CheckedExperiment,
+    folder: Path,
+    uri: str,
+    device: torch.device | None,
+    profile_steps: int,
+    watcher: Watcher,
 ) -> dict[str, float]:
     """Train, and return the metrics of the last epoch."""
     experiment = checked.experiment
@@ -144,8 +150,7 @@ def _learn(
     if experiment.compute.workers == 1:
         with tracked(folder, uri, folder) as tracking:
             reporter = Reporter(folder, FolderCheckpoints(folder), [tracking, _Announcer(say)])
-            where = named_device(device)
-            learn(experiment, checked.data, reporter, device=where, progress=on_batch, profile_steps=profile_steps)
+            learn(experiment, checked.data, reporter, device=device, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 

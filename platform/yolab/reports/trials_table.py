@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yolab.search.trial import Row, state_of
+from yolab.search.trial import Row, brief, state_of
 
 SHORT = {"model.scale.depth": "depth", "model.scale.width": "width", "assigner.top_k": "top_k"}
 _SHOWN = {"params": "params", "gflops": "GFLOPs", "ap": "AP", "ap50": "AP50", "ap_small": "AP_small"}
@@ -18,7 +18,7 @@ def whole(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> tuple
     with_front = any("front" in row for row in rows)
     lines = []
     for row in rows:
-        point = [_brief(row["point"].get(path, "-")) for path in paths]
+        point = [brief(row["point"].get(path, "-")) for path in paths]
         params = f"{row['params'] / 1e6:.2f} M" if "params" in row else None
         scores = [row.get(name) for name in ("gflops", "ap", "ap50", "ap_small", *measured)]
         line = [row["trial"], *point, params, *scores, f"{row['seconds']:.1f}", row["state"]]
@@ -72,11 +72,7 @@ def _time_left(row: Row) -> str:
 
 
 def _point(config: Mapping[str, Any]) -> str:
-    return " ".join(f"{SHORT.get(path, path)}={_brief(value)}" for path, value in config.items())
-
-
-def _brief(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(f"{SHORT.get(path, path)}={brief(value)}" for path, value in config.items())
 
 
 def _cell(value: Any) -> str:

@@ -66,9 +66,13 @@ def title(sweep: str, name: str, point: Mapping[str, Any]) -> str:
     values = []
     for path, value in flatten(point):
         group, _, last = path.rpartition(".")
-        brief = f"{value:.4g}" if isinstance(value, float) else str(value)
-        values.append(f"{last[0]}{brief}" if group == "model.scale" else f"{last}={brief}")
+        values.append(f"{last[0]}{brief(value)}" if group == "model.scale" else f"{last}={brief(value)}")
     return " ".join([f"{sweep}/{number[1]}", *values])[:_LONGEST_TITLE]
+
+
+def brief(value: Any) -> str:
+    """Return a value of a point as people like to read it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def state_of(row: Row) -> TrialState:

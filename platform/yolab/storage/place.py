@@ -165,8 +165,9 @@ class Storage:
         """Remove a file or a folder, at once for who reads; nothing happens if it isn't there."""
         path = self.path / name
         if path.is_dir():
-            going = path.rename(f"{path}{_INCOMING}")
-            shutil.rmtree(going, ignore_errors=True)
+            going = Path(f"{path}{_INCOMING}")
+            shutil.rmtree(going, ignore_errors=True)  # of a removal that was killed
+            shutil.rmtree(path.rename(going), ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
@@ -193,7 +194,7 @@ def _told_in_words(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_PLACE:
             raise
-        raise YolabError(f"Can't write {path}: {error.strerror}. Make room there, or name another storage.") from error
+        raise YolabError(f"Can't write {path}: {error.strerror}. Mend that, or name another storage.") from error
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -182,12 +182,12 @@ def has_ended(uri: str, run_id: str) -> bool:
         return bool(client(uri).get_run(run_id).info.status != TrialState.RUNNING.mlflow_status)
 
 
-def versions_from(uri: str, run_id: str) -> list[str]:
-    """Return the versions of registered models that come from a run, as NAME/VERSION. Raises YolabError if MLflow can't
-    be used."""
+def registered_from(uri: str) -> dict[str, str]:
+    """Return the versions of registered models, as NAME/VERSION, by the id of the run that they come from. Raises
+    YolabError if MLflow can't be used."""
     with in_words(uri):
-        found = client(uri).search_model_versions(f"run_id = '{run_id}'")
-        return [f"{version.name}/{version.version}" for version in found]
+        found = _pages(client(uri).search_model_versions)
+        return {version.run_id: f"{version.name}/{version.version}" for version in found}
 
 
 def delete_run(uri: str, run_id: str) -> None:

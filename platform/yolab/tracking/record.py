@@ -20,14 +20,16 @@ from yolab.tracking import mlflow_runs
 from yolab.tracking.data_version import data_version
 from yolab.tracking.mlflow_uri import without_password
 from yolab.tracking.outbox import Outbox
-from yolab.tracking.tags import DATA_DIGEST_TAG, DATA_VERSION_TAG, DIGEST_TAG, KIND_TAG, NAME_TAG, RECIPE_TAG
+from yolab.tracking.tags import DATA_DIGEST_TAG, DATA_VERSION_TAG, DIGEST_TAG, KIND_TAG, NAME_TAG, PARENTS, RECIPE_TAG
 from yolab.training.schedule import schedule
 
 EXPERIMENT = "experiment.yaml"  # the file of a run that says what it was
 
-
-# What everybody looks for in a run, also where it is as usual
-_ALWAYS = ("model.name", "data.path", "data.image_size", "recipe.epochs", "recipe.batch", "seed")
+# What everybody looks for in a run, also where it is as usual, and the presets that the rest differs from
+_ALWAYS = (
+    *("model.name", "data.path", "data.image_size", "data.augment.preset"),
+    *("recipe.preset", "recipe.epochs", "recipe.batch", "seed"),
+)
 _NEVER = ("name", "tracking.")  # which MLflow shows by itself
 
 
@@ -93,7 +95,7 @@ def opened(
         parent_id=parent_id,
         params=params_of(experiment, point),
         tags={**tags, NAME_TAG: place.name, DIGEST_TAG: checked.digest, RECIPE_TAG: checked.recipe_digest},
-        metrics=metrics_of(checked),
+        metrics={} if tags.get(KIND_TAG) in PARENTS else metrics_of(checked),  # a sweep is no model
         dataset=dataset_of(checked),
     )
     place.write(EXPERIMENT, yaml.safe_dump(_shown(experiment).model_dump(), sort_keys=False).encode())

@@ -7,7 +7,7 @@ from torch import nn
 
 logger = logging.getLogger("yolab")
 
-_TOO_FAR = 100.0  # times the largest variance at the start; runs that learn stay below 10
+_TOO_FAR = 100.0  # times the largest variance at the start; in runs that learn it falls
 
 
 class StartWatch:
