@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -69,3 +70,16 @@ def test_the_main_process_can_end_them():
 def test_the_death_of_one_is_told_in_a_sentence():
     with pytest.raises(YolabError, match=r"A process that loads images died.*lower compute.loader_processes"):
         list(loader(2, deadly=9))
+
+
+def test_a_batch_whose_fetch_is_interrupted_leaves_no_traceback_of_the_process_that_made_it(capfd, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    batches = iter(loader(1))
+    monkeypatch.setattr("multiprocessing.connection.answer_challenge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(batches)
+    time.sleep(1.0)  # for the other process to notice
+    del batches
+    assert "Traceback" not in capfd.readouterr().err

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.reduction import DupFd, ForkingPickler
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -58,9 +59,16 @@ def _with_deaths_told(batches: Iterator[Any]) -> Iterator[Any]:
 
 def _begin(number: int) -> None:
     keep_freed_memory()
+    sys.excepthook = _tell_unless_broken_off
     if sys.platform == "linux":  # others have no such memory, and Docker's limit is not theirs
         ForkingPickler.register(Tensor, _handed_over)
         threading.Thread(target=_leave_when_told, daemon=True).start()
+
+
+def _tell_unless_broken_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what goes wrong while a batch is handed over, but for an end of the main process, which is interrupted."""
+    if not issubclass(kind, _LOST):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _leave_when_told() -> None:
