@@ -17,3 +17,12 @@ class GateError(YolabError):
     """A gate of the registry said no. Exit code 3."""
 
     exit_code = 3
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Return whether an error is an interruption, or came of one: it is raised wherever the main thread is, and what
+    cleans up there stumbles over what was broken off, as `shutil.rmtree` over a folder that it just closed."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, KeyboardInterrupt):
+        before = before.__context__
+    return before is not None

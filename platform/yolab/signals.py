@@ -29,3 +29,22 @@ def answered_as_before(signals: Iterable[signal.Signals]) -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():  # others can't change it
             for number, answer in answers.items():
                 signal.signal(number, answer)
+
+
+@contextmanager
+def answered_afterwards(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Let what is told inside the block be answered at its end, so that the block is done whole; only the main thread
+    is ever interrupted. A mask can't do this: another thread takes the signal, and Python answers in the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    try:
+        with answered_as_before(signals):
+            for number in signals:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, lambda number, _: told.append(number))
+            yield
+    finally:
+        for one in dict.fromkeys(told):
+            signal.raise_signal(one)

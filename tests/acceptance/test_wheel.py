@@ -39,6 +39,5 @@ def test_a_sweep_over_shipped_files_runs_from_an_empty_folder(installed: Install
     sweep = ("sweep", "run", "demo", "--space", "assigner", "--trials", "2", "--name", "small", "--json")
     trials = json.loads(yolab(*sweep, *small, seconds=600))["trials"]
     assert [trial["state"] for trial in trials] == ["finished", "finished"]
-    assert {run["name"] for run in json.loads(yolab("runs", "--sweep", "small", "--json"))} == {
-        trial["trial"] for trial in trials
-    }
+    named = {run["name"] for run in json.loads(yolab("runs", "--sweep", "small", "--json"))}
+    assert named == {f"small/{trial['trial']}" for trial in trials}

@@ -259,6 +259,20 @@ def test_whatever_tells_it_to_stop_and_whom_it_tells_the_state_is_saved(stop, te
     stopped(tmp_path, stop, tell, f"compute.loader_processes={processes}")
 
 
+def test_an_interruption_ends_as_one_though_cleaning_up_stumbles_over_it(yolab, small_set, tmp_path, monkeypatch):
+    def learn(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            os.close(999)  # as shutil.rmtree closes what was closed already
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("yolab.jobs.train_job.learn", learn)
+    write_experiment(tmp_path, small_set)
+    done = yolab("train", "tiny.yaml")
+    assert (done.code, "--resume" in done.err, "Traceback" in done.err) == (130, True, False)
+
+
 @pytest.mark.parametrize(
     ("stop", "answers"),
     [(signal.SIGINT, {}), (signal.SIGTERM, {"SIGINT": signal.SIG_IGN})],

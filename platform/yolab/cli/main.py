@@ -29,8 +29,9 @@ from yolab.cli import (
     weights,
 )
 from yolab.cli.output import console
-from yolab.errors import UsageError, YolabError
+from yolab.errors import UsageError, YolabError, is_interruption
 from yolab.jobs import stopping, version_job
+from yolab.jobs.result import INTERRUPTED
 
 
 def _say_version(wanted: bool) -> None:
@@ -99,8 +100,10 @@ def run() -> None:
     except YolabError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in _OF_PATHS:
+    except Exception as error:
+        if is_interruption(error):
+            sys.exit(INTERRUPTED)
+        if not isinstance(error, OSError) or error.errno not in _OF_PATHS:
             raise
         told = f"Can't use {error.filename or 'the disk'}: {_OF_PATHS[error.errno]}."
         console.print(f"[red]error:[/red] {escape(told)}", highlight=False, soft_wrap=True)

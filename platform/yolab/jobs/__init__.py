@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from yolab.errors import UsageError
-from yolab.signals import STOP_SIGNALS, held_back
+from yolab.signals import STOP_SIGNALS, answered_afterwards
 
 _OF_CLUSTER = ("dvc", "optuna", "ray")  # what an installation without the extra `cluster` lacks
 
@@ -21,7 +21,7 @@ _OF_CLUSTER = ("dvc", "optuna", "ray")  # what an installation without the extra
 def _imported(name: str) -> ModuleType:
     """Import a module. What tells the job to stop waits until that is done: an import that is broken off leaves halves
     of modules behind, on which whatever is done next stumbles."""
-    with held_back([*STOP_SIGNALS, signal.SIGINT]):
+    with answered_afterwards([*STOP_SIGNALS, signal.SIGINT]):
         return importlib.import_module(name)
 
 

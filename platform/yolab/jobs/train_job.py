@@ -9,7 +9,7 @@ import torch
 
 from yolab.cluster.capacity import capacity, of_this_machine
 from yolab.data.coco import Dataset
-from yolab.errors import UsageError
+from yolab.errors import UsageError, is_interruption
 from yolab.evaluation import detections_file
 from yolab.evaluation.metrics import score
 from yolab.evaluation.score_names import METRICS
@@ -110,12 +110,12 @@ def _tracked(
     with delivering(uri) as delivery:
         try:
             metrics = _learn(checked, place.path, uri, device, profile_steps, watcher)
-        except KeyboardInterrupt:
-            outbox.end(TrialState.STOPPED, journal)
-            delivery.add(outbox)
-            watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
-            raise
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
+            if is_interruption(error):
+                outbox.end(TrialState.STOPPED, journal)
+                delivery.add(outbox)
+                watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
+                raise KeyboardInterrupt from error
             outbox.end(TrialState.FAILED, journal, tags={tags.ERROR_TAG: str(error)})
             delivery.add(outbox)
             raise

@@ -6,7 +6,7 @@ import time
 from yolab.cluster import ray_tune
 from yolab.cluster.connect import connected
 from yolab.cluster.ray_tune import Trials
-from yolab.errors import UsageError, YolabError
+from yolab.errors import UsageError, YolabError, is_interruption
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity
 from yolab.reports.trials_table import RunningTrials
@@ -69,14 +69,14 @@ def run_trials(
         # Ray Tune takes the first Ctrl-C itself, saves its state and returns
         if trials.searcher.is_left(trials.folder.rows()) and not why:
             raise KeyboardInterrupt
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not is_interruption(error):
+            end(TrialState.FAILED, **{tags.ERROR_TAG: str(error)})
+            raise
         if not why:
             end(TrialState.STOPPED)
             watcher.note(f"Stopped. {how_to_go_on}")
-            raise
-    except Exception as error:
-        end(TrialState.FAILED, **{tags.ERROR_TAG: str(error)})
-        raise
+            raise KeyboardInterrupt from error
     finally:
         end_trials()
     if trials.folder.hold.lost:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from yolab.errors import is_interruption
+
 FILE_NAME = "log.txt"
 _SAID = ("loss", "ap", "ap50", "lr", "epoch_seconds")
 
@@ -29,7 +31,7 @@ def written(folder: Path) -> Iterator[None]:
         yield
         logger.info("has ended")
     except BaseException as error:
-        if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if not isinstance(error, SystemExit) and not is_interruption(error):
             handler.handle(logger.makeRecord("yolab", logging.ERROR, "", 0, "failed", (), _as_info(error)))
         raise
     finally:
