@@ -3,11 +3,20 @@
 import errno
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from yolab.errors import is_interruption
 from yolab.signals import answered_afterwards
+
+
+@pytest.fixture(autouse=True)
+def answers() -> Iterator[None]:
+    """Answer Ctrl-C as Python does, also where whoever runs the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def raised(broken_off: BaseException, *stumbled: Exception) -> BaseException:

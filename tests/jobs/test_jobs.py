@@ -29,8 +29,9 @@ def test_a_job_is_executed_when_it_is_first_asked_for_something() -> None:
 
 def test_an_interruption_waits_for_an_import_to_end_instead_of_leaving_half_a_module() -> None:
     imported = modules_after(
-        "import os, subprocess\n"
+        "import os, signal, subprocess\n"
         "from yolab.jobs import train_job\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever runs the tests may ignore it
         "subprocess.Popen(['sh', '-c', f'sleep 0.5; kill -INT {os.getpid()}'])\n"
         "try:\n"
         "    train_job.train\n"
