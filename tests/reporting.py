@@ -1,14 +1,34 @@
 """Reporters for tests."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from yolab.training.reporter import FolderCheckpoints, Observer, Reporter
+from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints
+from yolab.training.reporter import Observer, Reporter
 
 
 def folder_reporter(folder: Path, *observers: Observer) -> Reporter:
     """Return the reporter of a plain process."""
-    return Reporter(folder, FolderCheckpoints(folder), observers)
+    return Reporter(Storage(folder), Checkpoints(Storage(folder)), observers)
+
+
+def newest(folder: Path) -> Path:
+    """Return the last checkpoint in the folder of a run."""
+    found = Checkpoints(Storage(folder)).newest()
+    assert found
+    return found.path
+
+
+def describe_again(folder: Path) -> None:
+    """Let the manifest of a checkpoint say what its files are now."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, described in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        described |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 class Recorder(Observer):

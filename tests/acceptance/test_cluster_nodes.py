@@ -111,7 +111,7 @@ def test_workers_on_two_nodes_find_each_other(cluster, command, tmp_path):
     done = on_head([*command, "compute.precision=auto"], tmp_path, cluster[0])
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "tiny"
-    assert (run / "checkpoint").exists()
+    assert (run / "weights.safetensors").exists()
     assert yaml.safe_load((run / "experiment.yaml").read_text())["compute"]["precision"] in ("bf16", "fp32")
 
 

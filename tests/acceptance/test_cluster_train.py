@@ -15,9 +15,12 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
+from tests.reporting import newest
 from tests.terminal import answering
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
+from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import read_entries
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
@@ -73,8 +76,7 @@ def test_a_worker_killed_in_mid_epoch_is_replaced_and_at_most_one_epoch_is_lost(
     arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        checkpoints = tmp_path / "runs" / "tiny" / "ray"
-        _wait_for_epoch(checkpoints, 4, running)
+        _wait_for_epoch(tmp_path / "runs" / "tiny", 4, running)
         victims = [p for p in psutil.Process(running.pid).children(recursive=True) if _is_train_worker(p)]
         assert victims, "no train worker found to kill"
         os.kill(victims[-1].pid, signal.SIGKILL)
@@ -93,7 +95,7 @@ def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_th
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(arguments, cwd=tmp_path, preexec_fn=answering(), **pipes)
     try:
-        _wait_for_epoch(tmp_path / "runs" / "tiny" / "ray", 3, running)
+        _wait_for_epoch(tmp_path / "runs" / "tiny", 3, running)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     finally:
@@ -127,7 +129,7 @@ def _repeated_epochs(folder: Path) -> list[int]:
     uri = f"sqlite:///{folder}/runs/mlflow.db"
     (run,) = list_runs(uri, where="attributes.run_name = 'tiny'")
     first = {point.step: point.timestamp for point in client(uri).get_metric_history(run["run_id"], "loss/total")}
-    journal = read_entries(folder / "runs" / "tiny" / "checkpoint" / "journal.jsonl")
+    journal = read_entries(newest(folder / "runs" / "tiny") / "journal.jsonl")
     return [entry["epoch"] for entry in journal if first[entry["epoch"]] != entry["time_ms"]]
 
 
@@ -138,16 +140,12 @@ def _is_train_worker(process: psutil.Process) -> bool:
         return False
 
 
-def _wait_for_epoch(checkpoints: Path, epoch: int, running: subprocess.Popen) -> None:
+def _wait_for_epoch(run: Path, epoch: int, running: subprocess.Popen) -> None:
     """Wait until a checkpoint of that epoch is durable."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and running.poll() is None:
-        for journal in checkpoints.glob("checkpoint_*/journal.jsonl"):
-            try:
-                reached = len(journal.read_text().splitlines())
-            except OSError:
-                continue
-            if reached >= epoch:
-                return
+        last = Checkpoints(Storage(run)).newest()
+        if last and int(last.name.partition("-")[0]) >= epoch:
+            return
         time.sleep(0.1)
     raise AssertionError(f"epoch {epoch} was not reached")

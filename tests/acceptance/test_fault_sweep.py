@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from tests.reporting import Recorder, folder_reporter
+from tests.reporting import Recorder, folder_reporter, newest
 from tests.terminal import answering
 from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
@@ -121,7 +121,7 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
     stopped = folder_reporter(undisturbed, Recorder(stop_after=trial["epoch"]))
     experiment = build(described, trial["point"], "test")
     train(experiment, loaded_data.load(experiment.data), stopped)
-    ours, theirs = load_file(trial["weights"]), load_file(undisturbed / "checkpoint" / "weights.safetensors")
+    ours, theirs = load_file(trial["weights"]), load_file(newest(undisturbed) / "weights.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -81,7 +81,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
             outbox.open(experiment_name="tests", run_name="a-run", key="key", params={"seed": 0}, tags={})
             outbox.deliver(uri)
             run_id = str(outbox.run_id)
-            tracking = training.enter_context(tracked(tmp_path / "run", uri, tmp_path / "run"))
+            tracking = training.enter_context(tracked(Storage(tmp_path / "run"), uri, tmp_path / "run"))
             reporter = folder_reporter(tmp_path / "run", tracking)
             reporter.restore()
             seconds = [seconds_of_report(reporter, epoch, checkpoint) for epoch in range(1, 6)]
@@ -94,7 +94,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
         with mlflow_server(home, port):
             seconds.append(seconds_of_report(reporter, len(seconds) + 1, checkpoint))
             training.close()
-            outbox.end(TrialState.FINISHED, tracking.journal.path)
+            outbox.end(TrialState.FINISHED)
             with delivering(uri) as delivery:
                 delivery.add(outbox)
             history = {

@@ -59,7 +59,7 @@ from yolab.cli.output import Terminal, print_table, table_of
 from yolab.reports.trials_table import RunningTrials
 point = {"model.scale.depth": 1.5, "model.scale.width": 0.75, "assigner.top_k": 17, "recipe.optimiser.lr": 0.0123}
 row = {"trial": "trial-003", "state": "running", "point": point, "epoch": 12, "epochs": 30, "ap": 0.4321,
-       "train_seconds": 100.0}
+       "time_total_s": 100.0}
 """
 
 

@@ -230,7 +230,7 @@ def stopped(
     begin = answering({signal.Signals[name]: answer for name, answer in answers.items()})
     running = subprocess.Popen(arguments, cwd=folder, start_new_session=True, preexec_fn=begin, **pipes)
     deadline = time.monotonic() + 120
-    while not (folder / "runs" / "tiny" / "checkpoint").exists() and time.monotonic() < deadline:
+    while not any((folder / "runs" / "tiny").glob("checkpoints/*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     tell(running.pid, stop)
     _, errors = running.communicate(timeout=120)

@@ -1,19 +1,24 @@
 """What Tune is told, and what a trial makes of errors."""
 
 import json
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from yolab.cluster.ray_tune import PointSearcher, TuneCheckpoints, _cannot_fit, _Recorder, scheduler_of
+from yolab.cluster.ray_train import EpochTeller
+from yolab.cluster.ray_tune import Memory, PointSearcher, TuneTeller, _cannot_fit, _Recorder
 from yolab.errors import UsageError, YolabError
 from yolab.search.schedulers import Settings
 from yolab.search.searchers import ListSearcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints
+from yolab.tracking.journal import Journal
 from yolab.tracking.outbox import Outbox
 
 
@@ -32,15 +37,14 @@ def test_a_point_that_does_not_fit_is_told_from_a_failure(error, expected):
     assert _cannot_fit(error) is expected
 
 
-def test_a_restored_search_gives_nothing_twice(tmp_path):
-    folder = SweepFolder(Storage(tmp_path / "sweep"))
-    first = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder)
-    assert first.suggest("id")["trial"] == "a"
-    first.save(str(tmp_path / "state"))
-    second = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder)
-    second.restore(str(tmp_path / "state"))
-    assert second.suggest("id")["trial"] == "b"
-    assert second.suggest("id") == PointSearcher.FINISHED
+def test_a_search_gives_first_what_has_begun_and_nothing_twice(tmp_path):
+    folder, recalled = SweepFolder(Storage(tmp_path / "sweep")), []
+    folder.append({"trial": "b", "state": "stopped", "point": {}})
+    memory = SimpleNamespace(recall=lambda *names: recalled.append(names))
+    searcher = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder, memory)
+    assert [searcher.suggest(tune_id)["trial"] for tune_id in ("1", "2")] == ["a", "b"]
+    assert searcher.suggest("3") == PointSearcher.FINISHED
+    assert recalled == [("a", "1"), ("b", "2")]
 
 
 def verdict(scheduler: Any, ap: float) -> str:
@@ -49,30 +53,88 @@ def verdict(scheduler: Any, ap: float) -> str:
     return scheduler.on_trial_result(None, trial, {"epoch": 3, "ap": ap})
 
 
-def test_asha_holds_the_trials_of_a_later_part_against_those_of_the_earlier_ones():
-    events = [{"trial": "trial-000", "state": "running", "point": {}, "params": 1e6}]
-    events += [{"trial": f"trial-{number:03d}", "epoch": 3, "ap": 0.1 * number} for number in range(6)]
-    settings = Settings(epochs=12, grace=3, reduction=2)
-    for ap, expected in ((0.2, "STOP"), (0.9, "CONTINUE")):
-        assert verdict(scheduler_of("asha", settings, []), ap) == "CONTINUE"  # nothing to hold it against
-        assert verdict(scheduler_of("asha", settings, events), ap) == expected
+def asha(tmp_path: Path, events: Sequence[dict]) -> Memory:
+    folder = SweepFolder(Storage(tmp_path / "sweep"))
+    for event in events:
+        folder.append(event)
+    return Memory("asha", Settings(epochs=12, grace=3, reduction=2), SweepFolder(folder.place))
 
 
-def test_a_trial_that_its_scheduler_stops_ends_through_should_stop(tmp_path, monkeypatch):
+def had(trial: str, ap: float, state: str = "finished") -> list[dict]:
+    """The events of a trial that had three epochs."""
+    begun = {"trial": trial, "state": "running", "point": {}, "params": 1e6}
+    return [begun, begun | {"epoch": 3, "ap": ap}, {"trial": trial, "state": state, "point": {}}]
+
+
+@pytest.mark.parametrize(("ap", "expected"), [(0.2, "STOP"), (0.9, "CONTINUE")])
+def test_asha_holds_the_trials_of_a_later_part_against_those_of_the_earlier_ones(ap, expected, tmp_path):
+    assert verdict(asha(tmp_path, []).scheduler, ap) == "CONTINUE"  # nothing to hold it against
+    events = [event for number in range(6) for event in had(f"trial-{number:03d}", 0.1 * number)]
+    assert verdict(asha(tmp_path, events).scheduler, ap) == expected
+
+
+def test_asha_judges_a_trial_that_goes_on_once_at_each_rung(tmp_path):
+    """Its score after five epochs is no score after three."""
+    events = had("trial-000", 0.1, "stopped") + had("trial-001", 0.2)
+    memory = asha(tmp_path, events)
+    memory.recall("trial-000", "new")
+    goes_on = SimpleNamespace(trial_id="new")
+    memory.scheduler.on_trial_add(None, goes_on)
+    assert memory.scheduler.on_trial_result(None, goes_on, {"epoch": 5, "ap": 0.15}) == "CONTINUE"
+    [bracket] = memory.scheduler._brackets
+    assert {milestone: recorded for milestone, recorded in bracket._rungs if recorded} == {
+        3: {"trial-001": 0.2, "new": 0.1}
+    }
+
+
+def told_to_tune(monkeypatch: pytest.MonkeyPatch, stop_after: int) -> list[tuple[dict, Any]]:
+    """Collect what Tune is told from here on; its scheduler stops the trial after an epoch."""
     told = []
 
-    def report(metrics: dict, checkpoint: object) -> None:
-        told.append(metrics)
-        if metrics["epoch"] == 2:
+    def report(metrics: dict, checkpoint: Any) -> None:
+        handed_on = pickle.loads(Path(checkpoint.path, "checkpoint.pickle").read_bytes()) if checkpoint else None
+        told.append((metrics, handed_on))
+        if metrics["epoch"] == stop_after:
             raise SystemExit(0)
 
     monkeypatch.setattr("yolab.cluster.ray_tune.tune.report", report)
-    checkpoints = TuneCheckpoints(tmp_path)
-    checkpoints.save(1, {"ap": 0.5, "loss": 3.0, "ap/cat": 0.4}, None)
-    assert not checkpoints.should_stop()
-    checkpoints.save(2, {"loss": 2.0}, None)
-    assert checkpoints.should_stop()
-    assert [(each["epoch"], each["ap"], "loss" in each) for each in told] == [(1, 0.5, False), (2, 0.5, False)]
+    return told
+
+
+def test_a_trial_that_its_scheduler_stops_ends_through_should_stop(monkeypatch):
+    told = told_to_tune(monkeypatch, stop_after=2)
+    to_tune = TuneTeller(None)
+    teller = EpochTeller(to_tune.tell)
+    teller.epoch_saved(1, {"ap": 0.5, "loss": 3.0, "ap/cat": 0.4})
+    assert not to_tune.should_stop()
+    teller.epoch_saved(2, {"loss": 2.0})
+    assert to_tune.should_stop()
+    assert [(each["epoch"], each["ap"], "ap/cat" in each) for each, _ in told] == [(1, 0.5, False), (2, 0.5, False)]
+    assert [checkpoint for _, checkpoint in told] == [None, None]
+
+
+@pytest.mark.parametrize(("epochs_left", "expected"), [(0, [(2, 0.3)]), (1, [(3, 0.3)])])
+def test_a_trial_that_goes_on_tells_the_score_that_it_had_and_if_nothing_is_left_its_last_epoch(
+    epochs_left, expected, tmp_path
+):
+    journal, told = Journal(tmp_path / "journal.jsonl"), []
+    journal.append(1, {"ap": 0.3, "loss": 2.0})
+    journal.append(2, {"loss": 1.0})
+    teller = EpochTeller(told.append)
+    teller.restored(tmp_path)
+    for epoch in range(3, 3 + epochs_left):
+        teller.epoch_saved(epoch, {"loss": 0.5})
+    teller.end()
+    assert [(each["epoch"], each["ap"]) for each in told] == expected
+
+
+def test_tune_hands_on_where_a_checkpoint_is(tmp_path, monkeypatch):
+    told = told_to_tune(monkeypatch, stop_after=2)
+    checkpoints = Checkpoints(Storage(tmp_path / "trial-000"))
+    (tmp_path / "made").mkdir()
+    checkpoints.save(1, tmp_path / "made")
+    TuneTeller(checkpoints).tell({"epoch": 1, "seconds": 1.0})
+    assert [checkpoint for _, checkpoint in told] == [checkpoints.newest()]
 
 
 def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
@@ -80,20 +142,30 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     folder = SweepFolder(Storage(tmp_path / "sweep"))
     recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
 
-    def trial(name: str, scores: Sequence[float] = (), **last: object) -> SimpleNamespace:
+    def trial(name: str, *scores: float, **last: object) -> SimpleNamespace:
+        """One that had an epoch for each of these scores."""
         folder.append({"trial": name, "state": "running", "point": {}, "epochs": 3, "patience": 1})
         about = {"experiment_name": "tests", "run_name": name, "key": name, "params": {}, "tags": {}}
         Outbox(folder.place / name).open(**about)
-        result = {"time_total_s": 1.0, **last}
-        checkpoint = SimpleNamespace(path=str(tmp_path / name))
-        (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / "scores.json").write_text(json.dumps(scores))
-        return SimpleNamespace(config={"trial": name, "point": {}}, last_result=result, checkpoint=checkpoint)
+        made = tmp_path / "made" / name
+        journal = Journal(made / "journal.jsonl")
+        for epoch, score in enumerate(scores, start=1):
+            journal.append(epoch, {"ap": score})
+        for file, content in (("scores.json", json.dumps(scores)), ("weights.safetensors", name)):
+            (made / file).write_text(content)
+        if scores:
+            Checkpoints(folder.place / name).save(len(scores), made)
+        recorder.worked_before[name] = 10.0
+        return SimpleNamespace(config={"trial": name, "point": {}}, last_result=last)
 
-    recorder.on_trial_result(1, [], trial("whole", epoch=3), {"epoch": 1, "ap": 0.1})
-    recorder.on_trial_complete(1, [], trial("whole", epoch=3, ap=0.3))
-    recorder.on_trial_complete(1, [], trial("early", [0.1, 0.2], epoch=2, ap=0.2))
-    recorder.on_trial_complete(1, [], trial("no better", [0.2, 0.1], epoch=2, ap=0.1))
+    whole = trial("whole", 0.1, 0.2, 0.3)
+    for epoch, ap in enumerate((0.1, 0.2, 0.3), start=1):
+        recorder.on_trial_result(1, [], whole, {"epoch": epoch, "ap": ap, "seconds": epoch - 1.0})
+    recorder.on_trial_complete(1, [], whole)
+    for name, scores in (("early", (0.1, 0.2)), ("no better", (0.2, 0.1))):
+        stopped = trial(name, *scores)
+        recorder.on_trial_result(2, [], stopped, {"epoch": 2, "ap": scores[-1], "seconds": 2.0})
+        recorder.on_trial_complete(2, [], stopped)
     recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
     failing = trial("broken")
     failing.get_error = lambda: RuntimeError("traceback\nlast line")
@@ -109,6 +181,8 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     }
     said = {name: (tmp_path / "sweep" / name / "outbox.jsonl").read_text().splitlines()[-1] for name in states}
     assert {name: json.loads(end)["end"]["state"] for name, end in said.items()} == states
-    assert json.loads(said["whole"])["journal"] == str(tmp_path / "whole" / "journal.jsonl")
-    assert rows["whole"]["weights"] == str(tmp_path / "whole" / "weights.safetensors")
+    assert json.loads(said["whole"])["journal"].startswith("checkpoints/000003-")
+    assert json.loads(said["whole"])["end"]["metrics"] == {"trial_seconds": 12.0}
+    assert Path(rows["whole"]["weights"]).read_text() == "whole"
+    assert (rows["whole"]["epoch"], rows["whole"]["ap"], rows["whole"]["time_total_s"]) == (3, 0.3, 12.0)
     assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")

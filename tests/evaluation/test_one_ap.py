@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests import tiny_set
-from tests.reporting import folder_reporter
+from tests.reporting import folder_reporter, newest
 from yolab.data import coco, demo, loaded_data
 from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.metrics import score
@@ -19,7 +19,6 @@ from yolab.models.fold import fold
 from yolab.registry.served import ServedDetector
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
-from yolab.training.reporter import CHECKPOINT
 
 SPLIT = "train2017"  # the images that were learned from: so short a run says little of others
 LEARNS = {
@@ -52,7 +51,7 @@ def test_all_ways_to_measure_a_model_give_one_ap(data: Path, tmp_path: Path) -> 
     described = build({}, values, "test")
     (tmp_path / "run").mkdir()
     epoch = train(described, loaded_data.load(described.data), folder_reporter(tmp_path / "run"))["ap"]
-    trained = tmp_path / "run" / CHECKPOINT / WEIGHTS
+    trained = newest(tmp_path / "run") / WEIGHTS
     detector, about = weights.load(trained)
     folded, onnx = tmp_path / "folded.safetensors", tmp_path / "model.onnx"
     weights.save(fold(detector), replace(about, folded=True), folded)

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from tests.reporting import describe_again, folder_reporter
 from yolab.errors import YolabError
 from yolab.experiment import Model, Scale
 from yolab.models import onnx_file, published_checkpoints, weights
@@ -33,7 +34,7 @@ from yolab.tracking.tracked import Tracking
 from yolab.training import checkpoint
 from yolab.training.ema import Ema
 from yolab.training.patience import Patience
-from yolab.training.reporter import FolderCheckpoints, Reporter
+from yolab.training.reporter import Reporter
 
 SPEC = DetectorSpec(Model(name="yolov7-tiny", scale=Scale(width=0.0625, hidden=0.0625)), ("box", "disc"), 64)
 Files = dict[str, bytes]  # by name, in the folder that is read
@@ -90,13 +91,21 @@ STATE = _state()
 
 def _reporter(folder: Path) -> Reporter:
     tracking = Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)
-    return Reporter(folder, FolderCheckpoints(folder), [tracking, Patience(3)])
+    return folder_reporter(folder, tracking, Patience(3))
 
 
 def _write_run(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as written:
         checkpoint.save(Path(written), STATE.copied(), SPEC)
         _reporter(folder).report(1, {"loss": 1.0, "ap": 0.1, "ap50": 0.2}, Path(written))
+
+
+def _restore(folder: Path) -> None:
+    """Restore a run from a checkpoint whose manifest, if it is one, tells the truth: who harms can write that, too."""
+    for checkpoint_folder in (folder / "checkpoints").iterdir():
+        with suppress(Exception):
+            describe_again(checkpoint_folder)
+    _reporter(folder).restore(lambda found: checkpoint.load(found, STATE))
 
 
 READERS = {
@@ -112,7 +121,7 @@ READERS = {
     ),
     "checkpoint of a run": Reader(
         lambda: _written(_write_run),
-        lambda folder: _reporter(folder).restore(lambda found: checkpoint.load(found, STATE)),
+        _restore,
     ),
 }
 # what would leave something in the folder, if it were called
@@ -142,7 +151,7 @@ def run(count: int, seed: int) -> Counter[str]:
 def _outcome_of(reader: Reader, files: Files, made_by: str) -> str:
     with _own_folder() as folder:
         for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         told = ""
         try:

@@ -9,7 +9,7 @@ ENDED = {"trial": "trial-000", "state": TrialState.FINISHED, "point": {"assigner
 FAILED = {"trial": "trial-001", "state": TrialState.FAILED, "point": {"assigner.top_k": 6}, "reason": "why",
           "seconds": 0.0}  # fmt: skip
 RUNNING = {"trial": "trial-002", "state": TrialState.RUNNING, "point": {"assigner.top_k": 7}, "ap": 0.1, "epoch": 2,
-           "epochs": 10, "train_seconds": 450.0, "seconds": 450.0}  # fmt: skip
+           "epochs": 10, "time_total_s": 450.0, "seconds": 450.0}  # fmt: skip
 
 
 def test_the_whole_table_has_a_column_for_each_path_and_objective():

@@ -43,7 +43,7 @@ def _searched(searcher: str, scheduling: str, seed: int) -> Iterator[float]:
     space = parse(RECORD["space"], base, "curves.json")
     request = SweepRequest({}, "", {}, searcher, scheduling, ("ap",), len(CURVES), GRACE, REDUCTION, 1)
     points = searchers.find(searcher).build(request, space, base, ("box", "disc"))
-    stopper = scheduler_of(scheduling, Settings(EPOCHS, GRACE, REDUCTION, space), [])
+    stopper = scheduler_of(scheduling, Settings(EPOCHS, GRACE, REDUCTION, space))
     rows: dict[str, dict] = {}
     given: dict[str, dict] = {}
     running: list[SimpleNamespace] = []

@@ -29,7 +29,7 @@ class AfterTheFirst(FIFOScheduler):
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_each_row_says_what_it_does_and_makes_one_of_tunes_schedulers(name):
     settings = schedulers.settings_for(name, RECIPE, SPACE, {"grace": 3 if "grace" in SCHEDULERS[name].takes else None})
-    assert isinstance(scheduler_of(name, settings, []), TrialScheduler)
+    assert isinstance(scheduler_of(name, settings), TrialScheduler)
     assert SCHEDULERS[name].help
     assert 0 < SCHEDULERS[name].share(settings) <= 1
     schedulers.check(name, BASE, SPACE, ("ap",))
@@ -43,7 +43,7 @@ def test_a_scheduler_from_outside_is_one_row(monkeypatch):
     monkeypatch.setitem(SCHEDULERS, "after the first", row)
     schedulers.check("after the first", BASE, SPACE, ("ap",))
     settings = schedulers.settings_for("after the first", RECIPE, SPACE, {"grace": 4})
-    made = scheduler_of("after the first", settings, [])
+    made = scheduler_of("after the first", settings)
     assert [made.on_trial_result(None, None, {"epoch": epoch}) for epoch in (3, 4)] == ["CONTINUE", "STOP"]
     assert SCHEDULERS["after the first"].share(settings) == pytest.approx(1 / 3)
 

@@ -88,41 +88,24 @@ def test_lines_are_whole_after_a_torn_one(storage):
     assert storage.read("log") == b"one\nto\ntwo\n"
 
 
-def test_a_folder_is_replaced_as_a_whole(storage, tmp_path):
-    source = tmp_path / "source"
-    (source / "deep").mkdir(parents=True)
-    for content in ("first", "second"):
-        (source / "deep" / "file").write_text(content)
-        storage.replace_folder("checkpoint", source)
-    assert storage.whole_folders("other") == []
-    [found] = storage.whole_folders("checkpoint")
-    assert (found / "deep" / "file").read_text() == "second"
-    assert storage.names() == ["checkpoint"]
-
-
-@pytest.mark.parametrize("killed_after", ["copy", "first rename"])
-def test_a_kill_while_a_folder_is_replaced_leaves_a_whole_one(killed_after, storage, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "file").write_text("whole")
-    storage.replace_folder("checkpoint", source)
-    if killed_after == "first rename":
-        (storage.path / "checkpoint").rename(storage.path / "checkpoint.previous")
-    (storage.path / "checkpoint.incoming").mkdir()
-    (storage.path / "checkpoint.incoming" / "file").write_text("tor")
-    assert (storage.whole_folders("checkpoint")[0] / "file").read_text() == "whole"
-    storage.replace_folder("checkpoint", source)
-    assert storage.names() == ["checkpoint"]
-
-
 def test_a_kept_file_is_copied_in_place_of_one_of_that_name(storage, tmp_path):
     (tmp_path / "a.png").write_bytes(b"1")
     storage.keep(tmp_path / "a.png", "pictures")
     (tmp_path / "a.png").write_bytes(b"2")
     kept = storage.keep(tmp_path / "a.png", "pictures")
-    assert kept == storage.path / "pictures" / "a.png"
-    assert storage.keep(kept, "pictures").read_bytes() == b"2"
+    assert kept == "pictures/a.png"
+    assert storage.read(storage.keep(storage.path / kept, "pictures")) == b"2"
     assert (storage / "pictures").names() == ["a.png"]
+    assert storage.local(kept, tmp_path).read_bytes() == b"2"
+
+
+def test_a_second_name_keeps_a_files_content(storage):
+    storage.write("a", b"1")
+    storage.write("b", b"2")
+    storage.copy("a", "b")
+    storage.write("a", b"3")
+    assert storage.read("b") == b"1"
+    assert storage.names() == ["a", "b"]
 
 
 @pytest.mark.parametrize("why", [errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT])
@@ -132,7 +115,7 @@ def test_a_place_that_takes_nothing_more_is_told_and_keeps_what_it_had_and_nothi
     source = tmp_path / "made"
     (source / "folder").mkdir(parents=True)
     (source / "folder" / "weights").write_bytes(b"new")
-    storage.replace_folder("checkpoint", source)
+    storage.write("a", b"before")
     before = {path: path.read_bytes() for path in storage.path.rglob("*") if path.is_file()}
 
     def fails(*_: object) -> None:
@@ -144,7 +127,6 @@ def test_a_place_that_takes_nothing_more_is_told_and_keeps_what_it_had_and_nothi
         lambda: storage.write("a", b"1"),
         lambda: storage.create("a", b"1"),
         lambda: storage.keep(source / "folder" / "weights"),
-        lambda: storage.replace_folder("checkpoint", source),
     ):
         with pytest.raises(YolabError, match=f"Can't write {storage}/.*: {os.strerror(why)}"):
             write()

@@ -9,6 +9,7 @@ import pytest
 from yolab.errors import YolabError
 from yolab.search.trial import TrialState
 from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import mlflow_runs, outbox
 from yolab.tracking.journal import Journal
 from yolab.tracking.mlflow_runs import client, list_runs
@@ -26,12 +27,13 @@ def opened(folder: Path) -> Outbox:
 def ended(tmp_path: Path) -> Outbox:
     """The outbox of a run of two epochs with a picture, which has ended."""
     made = opened(tmp_path / "ended")
-    journal = Journal(tmp_path / "ended" / "checkpoint" / "journal.jsonl")
+    journal = Journal(tmp_path / "journal" / "journal.jsonl")
     for epoch in (1, 2):
         journal.append(epoch, {"ap": epoch / 8})
+    Checkpoints(made.place).save(2, tmp_path / "journal")
     (tmp_path / "ended" / "picture.png").write_bytes(b"png")
-    made.file(tmp_path / "ended" / "picture.png", "evaluation")
-    made.end(TrialState.FINISHED, journal.path, {"seconds": 3.0}, {"weights": "there"})
+    made.file("picture.png", "evaluation")
+    made.end(TrialState.FINISHED, {"seconds": 3.0}, {"weights": "there"})
     return made
 
 

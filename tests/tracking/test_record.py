@@ -84,15 +84,14 @@ def test_a_storage_that_was_moved_is_read_and_not_written_to_where_it_was(
 ) -> None:
     storage, moved = tmp_path / "runs", tmp_path / "moved"
     outbox = opened(small_set, storage / "run")
-    weights = storage / "run" / "checkpoint" / "weights.safetensors"
-    weights.parent.mkdir()
+    weights = storage / "run" / "weights.safetensors"
     weights.write_bytes(b"weights")
     outbox.end(TrialState.FINISHED, tags={WEIGHTS_TAG: str(weights)})
     outbox.deliver(mlflow_uri)
     storage.rename(moved)
     uri = f"sqlite:///{moved}/mlflow.db"
     [run] = mlflow_runs.list_runs(uri)
-    assert run["tags"][WEIGHTS_TAG] == str(moved / "run" / "checkpoint" / "weights.safetensors")
+    assert run["tags"][WEIGHTS_TAG] == str(moved / "run" / "weights.safetensors")
     assert mlflow_runs.fetch(uri, run["run_id"], record.EXPERIMENT, tmp_path) == tmp_path / record.EXPERIMENT
     with pytest.raises(UsageError, match=f"{moved} was moved or copied from {storage}"):
         opened(small_set, moved / "run").deliver(uri)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting import Recorder, folder_reporter
+from tests.reporting import Recorder, folder_reporter, newest
 from yolab.storage import Storage
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking, tracked
-from yolab.training.reporter import FolderCheckpoints, Reporter
+from yolab.training.reporter import Observer, Reporter
 
 
 @contextmanager
 def reported(folder: Path, uri: str, scratch: Path) -> Iterator[Reporter]:
-    with tracked(folder, uri, scratch) as tracking:
+    with tracked(Storage(folder), uri, scratch) as tracking:
         yield folder_reporter(folder, tracking)
 
 
@@ -46,8 +46,8 @@ def test_every_checkpoint_carries_the_journal_up_to_its_epoch(folder: Path, tmp_
     reporter = untracked(folder)
     assert reporter.restore() is None
     train(reporter, range(1, 4), tmp_path / "scratch")
-    assert (folder / "checkpoint" / "weights").read_text() == "3"
-    assert epochs_in(folder / "checkpoint" / FILE_NAME) == epochs_in(folder / FILE_NAME) == [1, 2, 3]
+    assert (newest(folder) / "weights").read_text() == "3"
+    assert epochs_in(newest(folder) / FILE_NAME) == epochs_in(folder / FILE_NAME) == [1, 2, 3]
     assert not reporter.should_stop()
     assert reporter.also(Recorder(stop_after=0)).should_stop()
 
@@ -55,31 +55,34 @@ def test_every_checkpoint_carries_the_journal_up_to_its_epoch(folder: Path, tmp_
 def test_the_log_has_the_epoch_after_which_a_scheduler_ends_a_trial(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Ended(FolderCheckpoints):
-        def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-            super().save(epoch, metrics, checkpoint)
+    class Ended(Observer):
+        def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
             if epoch == 2:
                 raise SystemExit
 
     caplog.set_level("INFO", logger="yolab")
-    reporter = Reporter(folder, Ended(folder), [Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)])
+    reporter = untracked(folder).also(Ended())
     with pytest.raises(SystemExit):
         train(reporter, range(1, 5), tmp_path / "scratch")
     assert [message.split("  ")[0] for message in caplog.messages] == ["epoch 1", "epoch 2"]
 
 
-def test_what_was_not_durable_is_repeated_and_in_the_journal_once(folder: Path, tmp_path: Path) -> None:
-    class Failing(FolderCheckpoints):
-        def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-            if epoch == 3:
-                raise ConnectionError("the storage is away")
-            super().save(epoch, metrics, checkpoint)
+def test_what_was_not_durable_is_repeated_and_in_the_journal_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ConnectionError("the storage is away")
 
-    failing = Reporter(folder, Failing(folder), [Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)])
-    with pytest.raises(ConnectionError):
-        train(failing, range(1, 5), tmp_path / "scratch")
+    failing = untracked(folder)
+    train(failing, range(1, 3), tmp_path / "scratch")
+    with monkeypatch.context() as patched:
+        patched.setattr(Storage, "write", fails)  # as the manifest is
+        with pytest.raises(ConnectionError):
+            train(failing, range(3, 5), tmp_path / "scratch")
     again = untracked(folder)
-    assert again.restore() == folder / "checkpoint"
+    restored = again.restore()
+    assert restored is not None
+    assert restored.path == newest(folder)
     assert epochs_in(folder / FILE_NAME) == [1, 2]
     train(again, range(3, 5), tmp_path / "scratch")
     assert epochs_in(folder / FILE_NAME) == [1, 2, 3, 4]
@@ -113,7 +116,7 @@ def test_artifacts_are_kept_with_the_run_and_in_mlflow(
 ) -> None:
     (tmp_path / "picture.png").write_bytes(b"png")
     with reported(folder, mlflow_uri, folder) as reporter:
-        assert reporter.save_artifact(tmp_path / "picture.png") == folder / "picture.png"
+        reporter.save_artifact(tmp_path / "picture.png")
         reporter.save_artifact(tmp_path / "picture.png", "evaluation")
     assert (folder / "picture.png").exists()
     assert {file.path for file in client(mlflow_uri).list_artifacts(run_id)} == {"picture.png", "evaluation", "log.txt"}
@@ -126,7 +129,7 @@ def test_a_file_that_was_removed_keeps_no_other_from_mlflow(
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"png")
     with reported(folder, mlflow_uri, folder) as reporter:
-        reporter.observers[0].outbox.file(folder / "removed.png")
+        reporter.observers[0].outbox.file("removed.png")
         reporter.save_artifact(tmp_path / "a.png")
     assert [file.path for file in client(mlflow_uri).list_artifacts(run_id)] == ["a.png", "log.txt"]
 

@@ -3,24 +3,26 @@
 import io
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.reporting import folder_reporter
+from tests.reporting import describe_again, folder_reporter, newest
 from yolab.errors import UsageError
 from yolab.experiment import Model, Scale
 from yolab.models.spec import DetectorSpec
 from yolab.storage import Storage
+from yolab.storage.checkpoints import DamagedCheckpointError
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
 from yolab.training import checkpoint
 from yolab.training.ema import Ema
 from yolab.training.patience import Patience
-from yolab.training.reporter import DamagedCheckpointError, Reporter
+from yolab.training.reporter import Reporter
 
 SPEC = DetectorSpec(Model(name="yolov7-tiny", scale=Scale(width=0.125, hidden=0.125)), ("box", "disc"), 64)
 
@@ -37,20 +39,18 @@ def reporter_in(folder: Path) -> Reporter:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run after two epochs, with the checkpoints of both, as a kill may leave them."""
+    """The folder of a run after two epochs, with the checkpoints of both."""
     folder, state = tmp_path_factory.mktemp("run"), fresh_state()
-    reporter = reporter_in(folder)
-    for epoch in (1, 2):
-        state.epoch = epoch
-        written = folder / "written"
-        written.mkdir()
-        checkpoint.save(written, state.copied(), SPEC)
-        if epoch == 2:
-            shutil.copytree(folder / "checkpoint", folder / "kept")
-        reporter.report(epoch, {"loss": 1.0, "ap": 0.1, "ap50": 0.2}, written)
-        shutil.rmtree(written)
-    (folder / "kept").rename(folder / "checkpoint.previous")
+    report(reporter_in(folder), state, 1, 2)
     return folder
+
+
+def report(reporter: Reporter, state: checkpoint.State, *epochs: int) -> None:
+    for epoch in epochs:
+        state.epoch = epoch
+        with tempfile.TemporaryDirectory() as written:
+            checkpoint.save(Path(written), state.copied(), SPEC)
+            reporter.report(epoch, {"loss": 1.0, "ap": 0.1, "ap50": 0.2}, Path(written))
 
 
 def halved(content: bytes) -> bytes:
@@ -92,14 +92,24 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
 }
 
 
-@pytest.fixture(params=DAMAGES.values(), ids=DAMAGES)
+OF_MANIFESTS: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
+    "manifest cut": ("manifest.json", halved),
+    "manifest a list": ("manifest.json", lambda content: b"[]"),
+    "manifest of names": ("manifest.json", lambda content: b'{"format": 1, "files": {"gone": 5}}'),
+    "weights changed since": ("weights.safetensors", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
+}
+
+
+@pytest.fixture(params=[*DAMAGES.items(), *OF_MANIFESTS.items()], ids=lambda item: item[0])
 def damaged(request: pytest.FixtureRequest, saved: Path, tmp_path: Path) -> Path:
-    """A run whose last checkpoint has one damaged file."""
+    """A run whose last checkpoint has one damaged file: so since it was saved, or so saved, too."""
     shutil.copytree(saved, tmp_path / "run")
-    name, damage = request.param
-    file = tmp_path / "run" / "checkpoint" / name
-    content = damage(file.read_bytes())
-    file.unlink() if content is None else file.write_bytes(content)
+    case, (name, damage) = request.param
+    last = newest(tmp_path / "run")
+    content = damage((last / name).read_bytes())
+    (last / name).unlink() if content is None else (last / name).write_bytes(content)
+    if case in DAMAGES and content is not None:
+        describe_again(last)
     return tmp_path / "run"
 
 
@@ -108,23 +118,20 @@ def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one(
 ) -> None:
     state, reporter = fresh_state(), reporter_in(damaged)
     restored = reporter.restore(lambda folder: checkpoint.load(folder, state))
-    assert (restored, state.epoch) == (damaged / "checkpoint.previous", 1)
+    assert restored is not None
+    assert (restored.name[:6], state.epoch) == ("000001", 1)
     assert [entry["epoch"] for entry in Journal(damaged / FILE_NAME).entries()] == [1]
     assert "is damaged" in caplog.text
     assert "goes on from the checkpoint before that" in caplog.text
 
-    state.epoch = 2
-    (damaged / "written").mkdir()
-    checkpoint.save(damaged / "written", state.copied(), SPEC)
-    reporter.report(2, {"loss": 1.0}, damaged / "written")
+    report(reporter, state, 2)
     again = fresh_state()
-    assert reporter_in(damaged).restore(lambda folder: checkpoint.load(folder, again)) == damaged / "checkpoint"
+    reporter_in(damaged).restore(lambda folder: checkpoint.load(folder, again))
     assert again.epoch == 2
-    assert not (damaged / "checkpoint.previous").exists()
 
 
 def test_without_an_older_one_a_damaged_checkpoint_is_said_in_a_sentence(damaged: Path) -> None:
-    shutil.rmtree(damaged / "checkpoint.previous")
+    shutil.rmtree(next((damaged / "checkpoints").glob("000001-*")))
     state = fresh_state()
     with pytest.raises(DamagedCheckpointError, match=r"is damaged.*There is no older checkpoint to go on from"):
         reporter_in(damaged).restore(lambda folder: checkpoint.load(folder, state))
@@ -132,8 +139,9 @@ def test_without_an_older_one_a_damaged_checkpoint_is_said_in_a_sentence(damaged
 
 def test_a_checkpoint_of_a_newer_yolab_is_not_taken_for_a_damaged_one(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "run")
-    rest = tmp_path / "run" / "checkpoint" / "optimiser.pt"
-    rest.write_bytes(torch_saved({"format": 2})(b""))
+    last = newest(tmp_path / "run")
+    (last / "optimiser.pt").write_bytes(torch_saved({"format": 2})(b""))
+    describe_again(last)
     with pytest.raises(UsageError, match="written by a newer yolab"):
         reporter_in(tmp_path / "run").restore(lambda folder: checkpoint.load(folder, fresh_state()))
 
@@ -143,7 +151,7 @@ def test_no_code_of_a_checkpoint_is_run(saved: Path, tmp_path: Path) -> None:
         def __reduce__(self) -> tuple:
             return Path.touch, (tmp_path / "harmed",)
 
-    shutil.copytree(saved / "checkpoint", tmp_path / "checkpoint")
+    shutil.copytree(newest(saved), tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "optimiser.pt").write_bytes(torch_saved({"format": 1, "optimiser": Harm()})(b""))
     with pytest.raises(DamagedCheckpointError):
         checkpoint.load(tmp_path / "checkpoint", fresh_state())
@@ -153,7 +161,7 @@ def test_no_code_of_a_checkpoint_is_run(saved: Path, tmp_path: Path) -> None:
 def test_scores_and_journal_come_back_with_a_checkpoint(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "run")
     reporter = reporter_in(tmp_path / "run")
-    assert reporter.restore() == tmp_path / "run" / "checkpoint"
+    reporter.restore()
     patience = reporter.observers[1]
     assert isinstance(patience, Patience)
-    assert patience.scores == json.loads((saved / "checkpoint" / "scores.json").read_text())
+    assert patience.scores == json.loads((newest(saved) / "scores.json").read_text())

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests import tiny_set
-from tests.reporting import folder_reporter
+from tests.reporting import folder_reporter, newest
 from yolab.data import loaded_data
 from yolab.experiment import Scale, build
 from yolab.models import zoo
@@ -58,7 +58,7 @@ def metrics_of(folder: Path, rank: int) -> dict[str, float]:
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
-    return load_file(folder / "checkpoint" / "trained.safetensors")
+    return load_file(newest(folder) / "trained.safetensors")
 
 
 # rounding may swap two nearly equal candidates in simOTA, which shows in the loss; plain has no such choice

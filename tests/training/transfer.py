@@ -15,12 +15,11 @@ from statistics import mean
 
 import torch
 
-from tests.reporting import folder_reporter
+from tests.reporting import folder_reporter, newest
 from yolab.data import loaded_data
 from yolab.experiment import build
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import train
-from yolab.training.reporter import CHECKPOINT
 
 BASE = {"model.name": "yolov7-tiny", "recipe.preset": "tiny", "data.image_size": 320}
 WAYS = {
@@ -50,7 +49,7 @@ def main(root: str, drawn: str, processes: int = 1) -> None:
     with tempfile.TemporaryDirectory() as folder:
         loading = {"compute.loader_processes": processes}
         train_once({"data.path": drawn, "recipe.epochs": 30, "recipe.batch": 16, **loading}, Path(folder))
-        start = str(Path(folder, CHECKPOINT, WEIGHTS))
+        start = str(newest(Path(folder)) / WEIGHTS)
         tasks = [(w, e, b, s, root, start) for e in EPOCHS[::-1] for s in SEEDS for b in BATCHES for w in WAYS]
         found = defaultdict(list)
         with multiprocessing.get_context("spawn").Pool(processes) as pool:

@@ -40,7 +40,7 @@ def evaluate(
 ) -> None:
     """Score a model by the COCO metrics, and look at what it got wrong; or write what a test server scores.
 
-    Example: yolab evaluate --weights runs/bccd/checkpoint/weights.safetensors --data data/bccd --report report
+    Example: yolab evaluate --weights runs/bccd/weights.safetensors --data data/bccd --report report
     """
     with terminal() as watcher:
         result = evaluate_job.evaluate(

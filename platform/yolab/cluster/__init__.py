@@ -8,4 +8,6 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a report wa
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with it Tune prints its settings even when told to be quiet
 # a trial that was stopped or paused sends its rest to MLflow before another one has its process
 os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "30")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+# the events and checkpoints are all that a sweep needs to go on: Tune writes nothing down again and again
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

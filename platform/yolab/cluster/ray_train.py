@@ -2,9 +2,9 @@
 checkpoint."""
 
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import ray
 import torch
 from ray import train as ray_train
+from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
+from ray.util.queue import Queue
 
 from yolab.cluster.connect import connected
 from yolab.cluster.interface import TorchOverNodeAddresses
@@ -22,18 +24,17 @@ from yolab.errors import UsageError, YolabError
 from yolab.evaluation.score_names import TRIAL_METRICS
 from yolab.experiment import Experiment
 from yolab.polling import every_second
+from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.distributed import Workers
 from yolab.training.loop import train
-from yolab.training.reporter import CHECKPOINT, CheckpointStore, Reporter
+from yolab.training.reporter import Observer, Reporter
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
-# Ray Tune wants the scores at every report; between two evaluations they are those of the last
-NO_SCORES = dict.fromkeys(TRIAL_METRICS, 0.0)
-
-_RAY = "ray"
+SECONDS, _SCORED = "seconds", "scored"
 
 _END = "end.json"  # why a run can't go on
 _ENDS: dict[str, type[Exception]] = {
@@ -43,108 +44,130 @@ _ENDS: dict[str, type[Exception]] = {
     "gpu memory": torch.OutOfMemoryError,
 }  # the first that fits
 _MOST_FAILURES = 3
-_KEPT_CHECKPOINTS = 2  # the last may be torn by a failure, the one before it is whole
 
 
-def unpacked(last: Any, folder: Path) -> Iterator[Path]:
-    """Give local copies, inside `folder`, of the last checkpoint of Ray's, if there is one, and of those before it."""
-    if last is None:
-        return
-    newest = Path(last.path)
-    older = sorted((path for path in newest.parent.glob("checkpoint_*") if path.name < newest.name), reverse=True)
-    for checkpoint in (last, *map(ray_train.Checkpoint, older)):
-        target = folder / Path(checkpoint.path).name
-        shutil.rmtree(target, ignore_errors=True)
-        yield Path(checkpoint.to_directory(str(target)))
+class EpochTeller(Observer):
+    """Tells Ray of each epoch when it is durable, on every rank: its loss, the scores, and the seconds that this
+    process has worked on the run. Tune wants scores every time: between two evaluations they are those of the last."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], object]) -> None:
+        self.scores = dict.fromkeys(TRIAL_METRICS, 0.0)
+        self._tell, self._started = tell, time.perf_counter()
+        self._reached: tuple[int, Mapping[str, float]] | None = None
+
+    def restored(self, checkpoint: Path | None) -> None:
+        for entry in read_entries(checkpoint / FILE_NAME) if checkpoint else ():
+            self._hear(entry["metrics"])
+            self._reached = entry["epoch"], entry["metrics"]
+
+    def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._reached = None
+        self._hear(metrics)
+        known = {name: metrics[name] for name in ("loss", "epoch_seconds") if name in metrics}
+        seconds = time.perf_counter() - self._started
+        self._tell({**self.scores, **known, "epoch": epoch, SECONDS: seconds, _SCORED: "ap" in metrics})
+
+    def end(self) -> None:
+        """Tell of the last epoch if there was nothing left to do, as after a kill that came before Ray had heard."""
+        if self._reached:
+            self.epoch_saved(*self._reached)
+
+    def _hear(self, metrics: Mapping[str, float]) -> None:
+        self.scores |= {name: metrics[name] for name in self.scores if name in metrics}
 
 
-class RayTrainCheckpoints(CheckpointStore):
-    """The checkpoints of the Ray Train run that this process is a worker of; what only this process needs goes to
-    `scratch`."""
+class _Forwarder(UserCallback):
+    """Puts what rank 0 tells of each epoch into a queue; Ray Train calls it in a process of its own."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-        self.last_metrics = dict(NO_SCORES)
+    def __init__(self, told: Queue) -> None:
+        self.told = told
 
-    def kept(self) -> Iterator[Path]:
-        return unpacked(ray_train.get_checkpoint(), self.scratch)
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        self.told.put(metrics[0])
 
-    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        self.last_metrics |= metrics
-        whole = ray_train.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
-        ray_train.report({**self.last_metrics, "epoch": epoch}, checkpoint=whole)
+
+def _announcing(told: Queue, on_epoch: OnEpoch) -> Callable[[], None]:
+    """Return a function that announces the epochs in a queue; those that were repeated, once."""
+    announced = 0
+
+    def look() -> None:
+        nonlocal announced
+        for metrics in told.get_nowait_batch(told.size()):
+            if metrics["epoch"] > announced:
+                announced = metrics["epoch"]
+                hidden = () if metrics[_SCORED] else TRIAL_METRICS  # of an earlier epoch
+                on_epoch(announced, {name: value for name, value in metrics.items() if name not in hidden})
+
+    return look
 
 
 def run(
     experiment: Experiment,
     data: LoadedData,
-    folder: Path,
+    place: Storage,
     uri: str,
     on_epoch: OnEpoch,
     profile_steps: int = 0,
 ) -> None:
     """Train over `compute.workers` workers; `on_epoch` is called within seconds after each epoch.
 
-    Leaves the last checkpoint in `folder/checkpoint`; goes on from what `folder` already has. Raises what ended the
-    run.
+    Goes on from the last checkpoint that the run's `place` has. Raises what ended the run.
     """
-    with connected(), every_second(_announcing_from(folder / _RAY, on_epoch)):
-        require_reach(experiment, folder)
-        last = fit(experiment, ray.put(data), folder, uri, profile_steps=profile_steps)
-    shutil.copytree(last, folder / CHECKPOINT, dirs_exist_ok=True)
+    with connected():
+        require_reach(experiment, place.path)
+        told = Queue(actor_options={"num_cpus": 0})
+        with every_second(_announcing(told, on_epoch)):
+            fit(experiment, ray.put(data), place, uri, [_Forwarder(told)], profile_steps)
 
 
 def fit(
     experiment: Experiment,
     data: Any,
-    folder: Path,
+    place: Storage,
     uri: str,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[UserCallback],
     profile_steps: int = 0,
-) -> Path:
-    """Train over `compute.workers` workers and return the folder of the last checkpoint, below `folder`. `data` is the
-    reference to the LoadedData in Ray's object store.
+) -> None:
+    """Train the run that has the `place` over `compute.workers` workers. `data` is the reference to the LoadedData in
+    Ray's object store.
 
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
     KeyboardInterrupt for Ctrl-C.
     """
-    compute, end = experiment.compute, folder.resolve() / _END
-    end.unlink(missing_ok=True)
+    compute = experiment.compute
+    place.remove(_END)
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={
-            "experiment": experiment.model_dump(),
-            "data": data,
-            "folder": str(folder.resolve()),
-            "uri": uri,
-            "profile": profile_steps,
-        },
-        torch_config=TorchOverNodeAddresses(),
-        scaling_config=ray_train.ScalingConfig(
-            num_workers=compute.workers,
-            use_gpu=compute.gpus_per_worker > 0,
-            resources_per_worker={"CPU": compute.cpus_per_worker, **gpus},
-        ),
-        run_config=ray_train.RunConfig(
-            name=_RAY,
-            storage_path=str(folder.resolve()),
-            failure_config=ray_train.FailureConfig(max_failures=_MOST_FAILURES),
-            checkpoint_config=ray_train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
-            callbacks=list(callbacks),
-        ),
-    )
-    try:
-        result = trainer.fit()
-    except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
-        raise KeyboardInterrupt from None
-    if end.exists():
-        told = json.loads(end.read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={
+                "experiment": experiment.model_dump(),
+                "data": data,
+                "place": place,
+                "uri": uri,
+                "profile": profile_steps,
+            },
+            torch_config=TorchOverNodeAddresses(),
+            scaling_config=ray_train.ScalingConfig(
+                num_workers=compute.workers,
+                use_gpu=compute.gpus_per_worker > 0,
+                resources_per_worker={"CPU": compute.cpus_per_worker, **gpus},
+            ),
+            run_config=ray_train.RunConfig(
+                storage_path=scratch,  # for what Ray itself remembers, and nobody asks for
+                failure_config=ray_train.FailureConfig(max_failures=_MOST_FAILURES),
+                callbacks=list(callbacks),
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
+            raise KeyboardInterrupt from None
+    if place.exists(_END):
+        told = json.loads(place.read(_END))
         raise _ENDS[told["kind"]](told["what"])
     if result.error is not None:
         raise result.error
-    assert result.checkpoint is not None
-    return Path(result.checkpoint.path)
 
 
 def work(config: dict[str, Any]) -> None:
@@ -153,40 +176,25 @@ def work(config: dict[str, Any]) -> None:
     What can't go well another time is written down before it is raised. Ray Train begins again, whatever it was: the
     workers find it then, and leave at once.
     """
-    end = Path(config["folder"], _END)
-    if end.exists():
+    place: Storage = config["place"]
+    if place.exists(_END):
         return
     try:
         _train(config)
     except tuple(_ENDS.values()) as error:
         kind = next(name for name, each in _ENDS.items() if isinstance(error, each))
-        end.write_text(json.dumps({"kind": kind, "what": str(error)}))
+        place.write(_END, json.dumps({"kind": kind, "what": str(error)}).encode())
         raise
 
 
 def _train(config: dict[str, Any]) -> None:
     context = ray_train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
-    experiment, folder = Experiment.model_validate(config["experiment"]), Path(config["folder"])
+    experiment, place = Experiment.model_validate(config["experiment"]), config["place"]
     with tempfile.TemporaryDirectory() as scratch:
-        tracking = tracked(folder, config["uri"], Path(scratch))
+        tracking = tracked(place, config["uri"], Path(scratch))
         with tracking if workers.rank == 0 else nullcontext() as observer:
-            observers = [observer] if observer else []
-            reporter = Reporter(folder, RayTrainCheckpoints(Path(scratch)), observers)
+            teller = EpochTeller(ray_train.report)
+            reporter = Reporter(place, Checkpoints(place), [*([observer] if observer else []), teller])
             train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
-
-
-def _announcing_from(storage: Path, on_epoch: OnEpoch) -> Callable[[], None]:
-    """Return a function that announces the new epochs of a run whose workers are elsewhere, from the journals in its
-    checkpoints."""
-    announced = 0
-
-    def look() -> None:
-        nonlocal announced
-        for path in sorted(storage.glob(f"checkpoint_*/{FILE_NAME}")):
-            for entry in read_entries(path):
-                if entry["epoch"] > announced:
-                    announced = entry["epoch"]
-                    on_epoch(announced, entry["metrics"])
-
-    return look
+            teller.end()

@@ -1,6 +1,7 @@
 """Detections on disk, as Parquet: what an evaluation saw, for later comparison without running the model again."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pyarrow.parquet as pq
 import torch
 
 from yolab.evaluation.detect import ImageDetections
+from yolab.storage import Storage
 from yolab.storage.document import FORMAT, check_version, stamped
 
 FILE_NAME = "detections.parquet"
+_OF_EPOCH = re.compile(r"detections-\d+\.parquet")
 _FORMAT, _KEY = 1, b"yolab"  # the version of the form, and where the file's metadata says it
 
 
@@ -22,16 +25,16 @@ def after_epoch(epoch: int) -> str:
     return f"detections-{epoch:06d}.parquet"
 
 
-def latest(folder: Path) -> Path | None:
-    """Return the file of a run's last evaluation, of those in its folder."""
-    return max(folder.glob("detections-*.parquet"), default=None)
+def latest(place: Storage) -> str | None:
+    """Return the name of the file of a run's last evaluation, of those in its place."""
+    return max((name for name in place.names() if _OF_EPOCH.fullmatch(name)), default=None)
 
 
-def forget_after(epoch: int, folder: Path) -> None:
+def forget_after(epoch: int, place: Storage) -> None:
     """Remove what evaluations after an epoch left, when a run goes back to that epoch."""
-    for path in folder.glob("detections-*.parquet"):
-        if path.name > after_epoch(epoch):
-            path.unlink()
+    for name in place.names():
+        if _OF_EPOCH.fullmatch(name) and name > after_epoch(epoch):
+            place.remove(name)
 
 
 def save(detections: Sequence[ImageDetections], path: Path) -> None:

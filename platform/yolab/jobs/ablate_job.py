@@ -1,6 +1,7 @@
 """A table of the paper, or one's own, run."""
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def ablate(
         lines = _report(asked, limits, every, known, folder, outbox)
         lacking = tuple(f"{name} (seed {seed})" for (name, seed), each in every.items() if each.digest not in known)
         state = TrialState.FINISHED if not lacking else TrialState.STOPPED if why else TrialState.FAILED
-        note = (folder.place.path / f"{asked.name}.md").read_text()
+        note = folder.place.read(f"{asked.name}.md").decode()
         outbox.end(state, tags={tags.TABLE_TAG: asked.name, tags.NOTE_TAG: note})
         with delivering(uri) as delivery:
             delivery.add(outbox)
@@ -200,8 +201,9 @@ def _report(
     """Return the lines of a table, saved in its folder and in MLflow."""
     results = {name: _result(name, table, every, known) for name in dict.fromkeys(name for name, _ in every)}
     groups = ablation_report.lines(table, {name: result for name, result in results.items() if result.runs})
-    for file in ablation_report.save(table, budget.says, groups, folder.place.path):
-        outbox.file(file, "table")
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in ablation_report.save(table, budget.says, groups, Path(scratch)):
+            outbox.file(folder.place.keep(file), "table")
     return [line for group in groups for line in group]
 
 

@@ -1,6 +1,7 @@
 """A search over an experiment: begun, gone on with, or forked."""
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -277,8 +278,9 @@ def _record_end(folder: SweepFolder, outbox: Outbox, request: SweepRequest, spac
     rows = list(folder.rows().values())
     folder.record_end(state)
     study = searchers.study_of(space, request.objectives, rows)
-    for picture in save_pictures(study, folder.place.path / "pictures"):
-        outbox.file(picture, "sweep")
+    with tempfile.TemporaryDirectory() as scratch:
+        for picture in save_pictures(study, Path(scratch)):
+            outbox.file(folder.place.keep(picture, "pictures"), "sweep")
     best = best_of(rows) or {}
     metrics = {name: float(best[name]) for name in (*TRIAL_METRICS, *COUNTS) if name in best}
     outbox.end(state, metrics=metrics, tags={tags.NOTE_TAG: as_markdown(folder)})

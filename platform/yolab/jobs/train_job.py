@@ -1,5 +1,6 @@
 """One run, from an experiment."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,16 @@ from yolab.preflight import CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
 from yolab.storage import Storage, claim
+from yolab.storage.checkpoints import Checkpoints
 from yolab.storage.hold import Hold
 from yolab.tracking import record, tags
-from yolab.tracking.journal import FILE_NAME, read_entries
+from yolab.tracking.journal import entries_in
 from yolab.tracking.outbox import Outbox, delivering
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
 from yolab.training.loop import EVALUATION
 from yolab.training.loop import train as learn
-from yolab.training.reporter import CHECKPOINT, FolderCheckpoints, Observer, Reporter
+from yolab.training.reporter import Observer, Reporter
 
 
 @dataclass(frozen=True)
@@ -99,43 +101,41 @@ def _tracked(
     watcher: Watcher,
 ) -> TrainResult:
     """Be the run that has the folder `place`, from its opening in MLflow to its end."""
-    journal, weights = place.path / CHECKPOINT / FILE_NAME, place.path / CHECKPOINT / WEIGHTS
-    finished = Outbox(place)
-    if finished.has_finished() and journal.exists():
+    weights, finished = str(place / WEIGHTS), Outbox(place)
+    if finished.has_finished() and place.exists(WEIGHTS):
         finished.deliver(uri)
         watcher.note(f"Nothing is left to do of {place.name}.")
-        return TrainResult(place.name, str(finished.run_id), str(weights), _last_metrics(journal))
+        return TrainResult(place.name, str(finished.run_id), weights, _last_metrics(place))
     outbox = record.opened(place, checked, key, record.tags_of(checked, "train"))
     outbox.deliver(uri)
     with delivering(uri) as delivery:
         try:
-            metrics = _learn(checked, place.path, uri, device, profile_steps, watcher)
+            metrics = _learn(checked, place, uri, device, profile_steps, watcher)
         except (KeyboardInterrupt, Exception) as error:
             if is_interruption(error):
-                outbox.end(TrialState.STOPPED, journal)
+                outbox.end(TrialState.STOPPED)
                 delivery.add(outbox)
                 watcher.note(f"Stopped. Go on with the same command and --resume; the state is in {place}.")
                 raise KeyboardInterrupt from error
-            outbox.end(TrialState.FAILED, journal, tags={tags.ERROR_TAG: str(error)})
+            outbox.end(TrialState.FAILED, tags={tags.ERROR_TAG: str(error)})
             delivery.add(outbox)
             raise
-        outbox.file(weights)
-        for path in _pictures(checked.data.val, place.path / EVALUATION):
-            outbox.file(path, EVALUATION)
-        outbox.end(TrialState.FINISHED, journal, metrics, {tags.WEIGHTS_TAG: str(weights)})
+        outbox.file(WEIGHTS)
+        _draw(checked.data.val, place, outbox)
+        outbox.end(TrialState.FINISHED, metrics, {tags.WEIGHTS_TAG: weights})
         delivery.add(outbox)
-    return TrainResult(place.name, str(outbox.run_id), str(weights), metrics)
+    return TrainResult(place.name, str(outbox.run_id), weights, metrics)
 
 
 def _learn(
     checked: CheckedExperiment,
-    folder: Path,
+    place: Storage,
     uri: str,
     device: torch.device | None,
     profile_steps: int,
     watcher: Watcher,
 ) -> dict[str, float]:
-    """Train, and return the metrics of the last epoch."""
+    """Train, deliver the weights, and return the metrics of the last epoch."""
     experiment = checked.experiment
     epochs = experiment.recipe.epochs
 
@@ -148,18 +148,20 @@ def _learn(
         watcher.progress("Training", (epoch - 1) * total + done, epochs * total)
 
     if experiment.compute.workers == 1:
-        with tracked(folder, uri, folder) as tracking:
-            reporter = Reporter(folder, FolderCheckpoints(folder), [tracking, _Announcer(say)])
+        with tempfile.TemporaryDirectory() as scratch, tracked(place, uri, Path(scratch)) as tracking:
+            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say)])
             learn(experiment, checked.data, reporter, device=device, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
-        ray_train.run(experiment, checked.data, folder, uri, say, profile_steps)
-    return _last_metrics(folder / CHECKPOINT / FILE_NAME)
+        ray_train.run(experiment, checked.data, place, uri, say, profile_steps)
+    Checkpoints(place).deliver(WEIGHTS)
+    return _last_metrics(place)
 
 
-def _last_metrics(journal: Path) -> dict[str, float]:
-    return dict(read_entries(journal)[-1]["metrics"])
+def _last_metrics(place: Storage) -> dict[str, float]:
+    newest = Checkpoints(place).newest()
+    return dict(entries_in(newest)[-1]["metrics"]) if newest else {}
 
 
 class _Announcer(Observer):
@@ -172,10 +174,12 @@ class _Announcer(Observer):
         self.say(epoch, metrics)
 
 
-def _pictures(dataset: Dataset, evaluations: Path) -> list[Path]:
-    """Draw what the last evaluation of a run found."""
-    last = detections_file.latest(evaluations)
+def _draw(dataset: Dataset, place: Storage, outbox: Outbox) -> None:
+    """Draw what the last evaluation of a run found, and keep the pictures with it."""
+    last = detections_file.latest(place / EVALUATION)
     if last is None:  # a run that was at its end already when it was resumed
-        return []
-    detections = detections_file.load(last)
-    return save_report(dataset, detections, score(dataset, detections), evaluations)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        detections = detections_file.load(place.local(f"{EVALUATION}/{last}", Path(scratch)))
+        for path in save_report(dataset, detections, score(dataset, detections), Path(scratch)):
+            outbox.file(place.keep(path, EVALUATION), EVALUATION)

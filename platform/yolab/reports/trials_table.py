@@ -65,9 +65,9 @@ class RunningTrials:
 
 def _time_left(row: Row) -> str:
     """Return how long a running trial will still take, if nothing stops it."""
-    if state_of(row).has_ended or "train_seconds" not in row:
+    if state_of(row).has_ended or "time_total_s" not in row:
         return ""
-    seconds = round((row["epochs"] - row["epoch"]) * row["train_seconds"] / row["epoch"])
+    seconds = round((row["epochs"] - row["epoch"]) * row["time_total_s"] / row["epoch"])
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 

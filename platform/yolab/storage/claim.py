@@ -42,7 +42,7 @@ def claim(place: Storage, work: Mapping[str, Any]) -> str:
     UsageError if somebody has it already."""
     key = f"{place.name}-{secrets.token_hex(4)}"
     if not place.create(FILE_NAME, as_bytes({"key": key, "work": work}, _VERSION)):
-        raise UsageError(f"There is a run or sweep {place.name} in {place.path.parent}: take another name.")
+        raise UsageError(f"There is a run or sweep {place.name} in {place.parent}: take another name.")
     return key
 
 

@@ -22,10 +22,10 @@ _PROBE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Storage:
-    """The files below one folder, by names such as "run.json" or "checkpoint/weights.safetensors".
+    """The files below one folder, by names such as "run.json" or "evaluation/worst.jpg".
 
     What is read has been written whole: a reader sees the file before, or the one after. Before a write returns the
-    file is on disk and has been read back; of what is copied (`keep`, `replace_folder`) the sizes are compared.
+    file is on disk and has been read back; of what is copied (`keep`) the sizes are compared.
     """
 
     path: Path
@@ -54,6 +54,10 @@ class Storage:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def parent(self) -> "Storage":
+        return Storage(self.path.parent)
 
     def exists(self, name: str = "") -> bool:
         return (self.path / name).exists()
@@ -125,41 +129,29 @@ class Storage:
             file.flush()
             os.fsync(file.fileno())
 
-    def keep(self, path: Path, under: str = "") -> Path:
-        """Copy a file into a folder in here, in place of one of that name; return where it is."""
-        target = self.path / under / path.name
-        if target != path:
-            with (self / under)._incoming(path.name) as incoming:
+    def keep(self, path: Path, under: str = "") -> str:
+        """Copy a local file into a folder in here, in place of one of that name; return its name."""
+        name = f"{under}/{path.name}" if under else path.name
+        if self.path / name != path:
+            with self._incoming(name) as incoming:
                 shutil.copyfile(path, incoming)
+                _sync(incoming)
                 _require_same_size(incoming, path)
-                incoming.rename(target)
-        return target
+                incoming.rename(self.path / name)
+                _sync(incoming.parent)
+        return name
 
-    def replace_folder(self, name: str, source: Path) -> None:
-        """Copy a local folder here as a whole, in place of the one of that name, which stays until this one is whole;
-        see `whole_folders`."""
-        current, previous, incoming = (self.path / f"{name}{end}" for end in ("", ".previous", _INCOMING))
-        shutil.rmtree(incoming, ignore_errors=True)
-        try:
-            with _told_in_words(incoming):
-                _copy(source, incoming)
-        except (OSError, YolabError):
-            shutil.rmtree(incoming, ignore_errors=True)
-            raise
-        if current.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            current.rename(previous)
-        incoming.rename(current)
-        _sync(self.path)
-        shutil.rmtree(previous, ignore_errors=True)
+    def copy(self, name: str, to: str) -> None:
+        """Give a file's content a second name, in place of one of that name. Raises FileNotFoundError."""
+        with self._incoming(to) as incoming:
+            incoming.unlink()
+            os.link(self.path / name, incoming)
+            incoming.rename(self.path / to)
+            _sync(incoming.parent)
 
-    def whole_folders(self, name: str) -> list[Path]:
-        """Return the folder that `replace_folder` wrote last, and the one before if a kill has left it; none if there
-        is none."""
-        current, previous = self.path / name, self.path / f"{name}.previous"
-        if not current.exists() and previous.exists():  # killed between the two renames of `replace_folder`
-            previous.rename(current)
-        return [folder for folder in (current, previous) if folder.exists()]
+    def local(self, name: str, scratch: Path) -> Path:
+        """Return a file or folder as a local one, to be read; what has to be fetched for that goes into `scratch`."""
+        return self.path / name
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder, at once for who reads; nothing happens if it isn't there."""
@@ -195,20 +187,6 @@ def _told_in_words(path: Path) -> Iterator[None]:
         if error.errno not in _NO_PLACE:
             raise
         raise YolabError(f"Can't write {path}: {error.strerror}. Mend that, or name another storage.") from error
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder; on return the copy is on disk, and whole."""
-    target.mkdir(parents=True)
-    for path in sorted(source.rglob("*")):  # a folder before what is in it
-        copied = target / path.relative_to(source)
-        if path.is_dir():
-            copied.mkdir()
-        else:
-            shutil.copyfile(path, copied)
-            _require_same_size(copied, path)
-    for copied in [*target.rglob("*"), target]:
-        _sync(copied)
 
 
 def _sync(path: Path) -> None:

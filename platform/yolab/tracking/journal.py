@@ -13,10 +13,11 @@ from typing import Any, TypedDict
 
 from mlflow.entities import Metric
 
+from yolab.storage import Storage
+from yolab.storage.checkpoints import DamagedCheckpointError
 from yolab.storage.document import FORMAT, check_version
 from yolab.tracking import metric_names
 from yolab.tracking.mlflow_runs import client, in_words
-from yolab.training.reporter import DamagedCheckpointError
 
 FILE_NAME = "journal.jsonl"
 _VERSION = 1
@@ -60,8 +61,13 @@ def _send(entries: Sequence[Entry], mlflow: Any, run_id: str) -> int:
 
 def read_entries(path: Path) -> list[Entry]:
     """Return the whole entries of a journal's file, oldest first, without touching it; none if it isn't there."""
+    return entries_in(Storage(path.parent), path.name)
+
+
+def entries_in(place: Storage, name: str = FILE_NAME) -> list[Entry]:
+    """Return the whole entries of a journal in the storage, oldest first; none if it isn't there."""
     try:
-        return _read(path)[1]
+        return _read(place.read(name), str(place / name))[1]
     except FileNotFoundError:
         return []
 
@@ -76,7 +82,7 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            whole, _ = _read(path)
+            whole, _ = _read(path.read_bytes(), str(path))
             os.truncate(path, whole)
 
     def append(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -108,7 +114,7 @@ class Journal:
         incoming = self.path.with_suffix(".incoming")
         copy = folder / FILE_NAME if folder else None
         content = copy.read_bytes() if copy and copy.exists() else b""
-        if copy and content and _read(copy)[0] < len(content):
+        if content and _read(content, str(copy))[0] < len(content):
             raise DamagedCheckpointError(f"{copy} is damaged: it has lines that are no entries.")
         incoming.write_bytes(content)
         with incoming.open("rb") as file:
@@ -116,15 +122,15 @@ class Journal:
         incoming.rename(self.path)
 
 
-def _read(path: Path) -> tuple[int, list[Entry]]:
-    """Return the length in bytes of the whole lines at the beginning of the file, and their entries."""
+def _read(content: bytes, where: str) -> tuple[int, list[Entry]]:
+    """Return the length in bytes of the whole lines at the beginning of a file, and their entries."""
     length, entries = 0, []
-    for line in path.read_bytes().splitlines(keepends=True):
+    for line in content.splitlines(keepends=True):
         entry = _parse(line)
         if entry is None:
             break
         if FORMAT in entry:
-            check_version(entry[FORMAT], _VERSION, str(path))
+            check_version(entry[FORMAT], _VERSION, where)
         else:
             entries.append(entry)
         length += len(line)

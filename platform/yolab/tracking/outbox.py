@@ -6,6 +6,7 @@ Who writes it never waits for MLflow and decides nothing by it; who delivers it 
 import fcntl
 import json
 import logging
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from typing import Any
 
 from yolab.search.trial import TrialState
 from yolab.storage import Storage
+from yolab.storage.checkpoints import FOLDER, Checkpoints
 from yolab.storage.document import FORMAT, check_version, read_document, write_document
 from yolab.tracking import mlflow_runs
 from yolab.tracking.flusher import Flusher
-from yolab.tracking.journal import read_entries, send_entries
+from yolab.tracking.journal import FILE_NAME as JOURNAL
+from yolab.tracking.journal import entries_in, read_entries, send_entries
 
 FILE_NAME = "outbox.jsonl"
 PATIENCE_SECONDS = 20.0
@@ -38,21 +41,20 @@ class Outbox:
         """Say that the run is open, or open again, and what `mlflow_runs.open_run` is to be told of it."""
         self._add(open=about)
 
-    def file(self, path: Path, under: str = "") -> None:
-        """Say that a file, which stays where it is, belongs to the folder `under` of the run's artifacts."""
-        self._add(file=self._relative(path), under=under)
+    def file(self, name: str, under: str = "") -> None:
+        """Say that a file of the place belongs to the folder `under` of the run's artifacts."""
+        self._add(file=name, under=under)
 
     def end(
         self,
         state: TrialState,
-        journal: Path | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Say how the run has ended, where the journal of its last checkpoint is, if it has one, and its last metrics
-        and tags."""
-        kept = self._relative(journal) if journal else None
-        self._add(end={"state": state, "metrics": metrics, "tags": tags}, journal=kept)
+        """Say how the run has ended, and its last metrics and tags, beside those in its last checkpoint's journal."""
+        newest = Checkpoints(self.place).newest()
+        journal = f"{FOLDER}/{newest.name}/{JOURNAL}" if newest else None
+        self._add(end={"state": state, "metrics": metrics, "tags": tags}, journal=journal)
 
     @property
     def run_id(self) -> str | None:
@@ -91,21 +93,18 @@ class Outbox:
         if "open" in message:
             return mlflow_runs.open_run(uri, **message["open"])
         if message["journal"]:
-            send_entries(read_entries(self.place.path / message["journal"]), uri, run_id)
+            send_entries(entries_in(self.place, message["journal"]), uri, run_id)
         end = message["end"]
         mlflow_runs.finish_run(uri, run_id, TrialState(end["state"]), end["metrics"], end["tags"])
         return run_id
 
     def _send_file(self, message: Mapping[str, str], uri: str, run_id: str) -> None:
-        path = self.place.path / message["file"]
-        if path.exists():
-            mlflow_runs.log_artifact(uri, run_id, path, message["under"] or None)
+        if self.place.exists(message["file"]):
+            with tempfile.TemporaryDirectory() as scratch:
+                path = self.place.local(message["file"], Path(scratch))
+                mlflow_runs.log_artifact(uri, run_id, path, message["under"] or None)
         else:
-            logger.warning("%s was removed before MLflow had it.", path)
-
-    def _relative(self, path: Path) -> str:
-        """Return a path as it is found again where the storage was moved."""
-        return str(path.relative_to(self.place.path) if path.is_relative_to(self.place.path) else path)
+            logger.warning("%s was removed before MLflow had it.", self.place / message["file"])
 
     def _add(self, **message: Any) -> None:
         if self.is_empty():

@@ -99,7 +99,7 @@ def opened(
         dataset=dataset_of(checked),
     )
     place.write(EXPERIMENT, yaml.safe_dump(_shown(experiment).model_dump(), sort_keys=False).encode())
-    outbox.file(place.path / EXPERIMENT)
+    outbox.file(EXPERIMENT)
     return outbox
 
 

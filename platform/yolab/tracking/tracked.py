@@ -34,8 +34,8 @@ class Tracking(Observer):
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._wake()
 
-    def file_kept(self, path: Path, under: str) -> None:
-        self.outbox.file(path, under)
+    def file_kept(self, name: str, under: str) -> None:
+        self.outbox.file(name, under)
         self._wake()
 
     def _wake(self) -> None:
@@ -44,19 +44,19 @@ class Tracking(Observer):
 
 
 @contextmanager
-def tracked(folder: Path, uri: str, scratch: Path) -> Iterator[Tracking]:
-    """Give the observer that tracks in MLflow the run that was opened in the outbox of its `folder`, with the machine's
+def tracked(run: Storage, uri: str, scratch: Path) -> Iterator[Tracking]:
+    """Give the observer that tracks in MLflow the run that was opened in the outbox of its place, with the machine's
     load; its journal is in `scratch`.
 
-    What the run says is logged in its folder. What MLflow has not taken soon after the end, also by an error, stays in
+    What the run says is logged in its place. What MLflow has not taken soon after the end, also by an error, stays in
     the outbox and in the journals of the checkpoints.
     """
-    journal, outbox = Journal(scratch / FILE_NAME), Outbox(Storage(folder))
+    journal, outbox = Journal(scratch / FILE_NAME), Outbox(run)
     flusher = Flusher(lambda: outbox.deliver(uri, journal.path))
     with mlflow_runs.system_metrics(uri, lambda: outbox.run_id):
         try:
-            with run_log.written(folder):
+            with run_log.written(run.path):
                 yield Tracking(journal, outbox, flusher)
         finally:
-            outbox.file(folder / run_log.FILE_NAME)
+            outbox.file(run_log.FILE_NAME)
             flusher.close(LAST_TRY_SECONDS)

@@ -99,9 +99,9 @@ def train(
     )
     if recipe.patience:
         reporter = reporter.also(Patience(recipe.patience))
-    reporter.restore(lambda folder: checkpoint.load(folder, state))
+    _restore(reporter, workers, lambda folder: checkpoint.load(folder, state))
     if workers.rank == 0:
-        detections_file.forget_after(state.epoch, reporter.folder / EVALUATION)
+        detections_file.forget_after(state.epoch, reporter.run / EVALUATION)
     run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
@@ -127,6 +127,14 @@ def train(
         if _is_to_stop(reporter, workers):
             break
     return metrics
+
+
+def _restore(reporter: Reporter, workers: Workers, load: Callable[[Path], None]) -> None:
+    """Load the checkpoint that rank 0 finds whole on every rank."""
+    found = reporter.restore(load) if workers.rank == 0 else None
+    chosen = workers.gather([found])[0]
+    if workers.rank > 0:
+        reporter.restore(load, [chosen] if chosen else [])
 
 
 def _is_to_stop(reporter: Reporter, workers: Workers) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from yolab.storage import Storage
 from yolab.training.reporter import Observer, read_of_checkpoint
 
 _SCORES = "scores.json"
@@ -14,12 +15,12 @@ def fitness(metrics: Mapping[str, float]) -> float:
     return 0.1 * metrics["ap50"] + 0.9 * metrics["ap"]
 
 
-def ended_by_patience(evaluations: int | None, checkpoint: Path) -> bool:
+def ended_by_patience(evaluations: int | None, checkpoint: Storage) -> bool:
     """Return whether the run whose last checkpoint this is has ended for want of better scores; None: it may not."""
     if evaluations is None:
         return False
     patience = Patience(evaluations)
-    patience.restored(checkpoint)
+    patience.scores = json.loads(checkpoint.read(_SCORES))
     return patience.should_stop()
 
 

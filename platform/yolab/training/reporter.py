@@ -1,23 +1,17 @@
 """What the training loop knows of the world around it: where its checkpoints are kept, and who hears of its epochs."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from yolab.errors import YolabError
 from yolab.storage import Storage
+from yolab.storage.checkpoints import Checkpoints, DamagedCheckpointError, fetched
 
 logger = logging.getLogger("yolab")
-
-CHECKPOINT = "checkpoint"  # the folder of the last whole checkpoint in that of a run
-
-
-class DamagedCheckpointError(YolabError):
-    """A file of a checkpoint is missing, cut off, or not what was written: there is no going on from it."""
 
 
 @contextmanager
@@ -32,22 +26,6 @@ def read_of_checkpoint(path: Path) -> Iterator[None]:
         raise DamagedCheckpointError(f"{path} is damaged ({told}).") from None
 
 
-class CheckpointStore(Protocol):
-    """Where the checkpoints of a run are kept: a folder, or Ray's own storage."""
-
-    def kept(self) -> Iterable[Path]:
-        """Give a local folder with the last durable checkpoint of the run, then those before it that are still there;
-        none at its beginning."""
-
-    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        """Make metrics and checkpoint of a finished epoch (from 1) durable, then announce them. Called by every rank,
-        equally often; only rank 0 passes a checkpoint, a folder that it may delete afterwards."""
-
-    def should_stop(self) -> bool:
-        """Return whether nobody wants more epochs than were saved."""
-        return False
-
-
 class Observer:
     """Hears of a run's epochs and files; this one does nothing, others say what interests them."""
 
@@ -60,8 +38,8 @@ class Observer:
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Hear of an epoch when it is durable."""
 
-    def file_kept(self, path: Path, under: str) -> None:
-        """Hear of a file in the folder `under` of the run's."""
+    def file_kept(self, name: str, under: str) -> None:
+        """Hear of a file by its name in the run's place, where it is in the folder `under`."""
 
     def should_stop(self) -> bool:
         """Return whether to stop after the epoch that was saved last."""
@@ -69,25 +47,31 @@ class Observer:
 
 
 class Reporter:
-    """The way out of the training loop: checkpoints to a store, epochs to observers, files to the run's `folder`."""
+    """The way out of the training loop: checkpoints and files to the `run`'s place in the storage, epochs to observers.
+    Without `checkpoints` none is kept."""
 
-    def __init__(self, folder: Path, checkpoints: CheckpointStore, observers: Sequence[Observer] = ()) -> None:
-        self.folder, self.checkpoints, self.observers = folder, checkpoints, tuple(observers)
+    def __init__(self, run: Storage, checkpoints: Checkpoints | None, observers: Sequence[Observer] = ()) -> None:
+        self.run, self.checkpoints, self.observers = run, checkpoints, tuple(observers)
 
     def also(self, observer: Observer) -> "Reporter":
         """Return the same with one more observer."""
-        return Reporter(self.folder, self.checkpoints, (*self.observers, observer))
+        return Reporter(self.run, self.checkpoints, (*self.observers, observer))
 
-    def restore(self, load: Callable[[Path], None] = lambda checkpoint: None) -> Path | None:
-        """Load the last durable checkpoint of this run that is whole, and return its folder, None at the beginning.
+    def restore(
+        self, load: Callable[[Path], None] = lambda checkpoint: None, only: Sequence[Storage] | None = None
+    ) -> Storage | None:
+        """Load the last checkpoint of this run that is whole, and return it, None at the beginning; `only` those that
+        are given, if any are.
 
         Raises DamagedCheckpointError if none is whole.
         """
+        candidates = self.checkpoints.candidates() if self.checkpoints and only is None else only or ()
         damage = None
-        for checkpoint in self.checkpoints.kept():
+        for checkpoint in candidates:
             try:
-                load(checkpoint)
-                self._say_restored(checkpoint)
+                with fetched(checkpoint) as folder:
+                    load(folder)
+                    self._say_restored(folder)
             except DamagedCheckpointError as error:
                 damage = error
                 logger.warning("%s", error)
@@ -113,41 +97,17 @@ class Reporter:
         """
         for observer in self.observers:
             observer.epoch_ended(epoch, metrics, checkpoint)
-        self.checkpoints.save(epoch, metrics, checkpoint)
+        if self.checkpoints and checkpoint is not None:
+            self.checkpoints.save(epoch, checkpoint)
         for observer in self.observers:
             observer.epoch_saved(epoch, metrics)
 
     def should_stop(self) -> bool:
         """Return whether somebody on this rank wants the run to end after the last epoch, its state saved."""
-        return self.checkpoints.should_stop() or any(observer.should_stop() for observer in self.observers)
+        return any(observer.should_stop() for observer in self.observers)
 
-    def save_artifact(self, path: Path, under: str = "") -> Path:
-        """Keep a file (picture, table, weights) with the run, in its folder `under`; return where."""
-        kept = Storage(self.folder).keep(path, under)
+    def save_artifact(self, path: Path, under: str = "") -> None:
+        """Keep a file (picture, table, weights) with the run, in its folder `under`."""
+        name = self.run.keep(path, under)
         for observer in self.observers:
-            observer.file_kept(kept, under)
-        return kept
-
-
-class FolderCheckpoints(CheckpointStore):
-    """The checkpoints of a plain process: `checkpoint/` in the run's folder is always a whole one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.storage = Storage(folder)
-
-    def kept(self) -> list[Path]:
-        return self.storage.whole_folders(CHECKPOINT)
-
-    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        if checkpoint is not None:
-            self.storage.replace_folder(CHECKPOINT, checkpoint)
-
-
-class NoCheckpoints(CheckpointStore):
-    """Keeps nothing."""
-
-    def kept(self) -> list[Path]:
-        return []
-
-    def save(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        pass
+            observer.file_kept(name, under)
