@@ -5,19 +5,19 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.checkpoints import Checkpoints
 from yolab.training.reporter import Observer, Reporter
 
 
 def folder_reporter(folder: Path, *observers: Observer) -> Reporter:
     """Return the reporter of a plain process."""
-    return Reporter(Storage(folder), Checkpoints(Storage(folder)), observers)
+    return Reporter(Folder(folder), Checkpoints(Folder(folder)), observers)
 
 
 def newest(folder: Path) -> Path:
     """Return the last checkpoint in the folder of a run."""
-    found = Checkpoints(Storage(folder)).newest()
+    found = Checkpoints(Folder(folder)).newest()
     assert found
     return found.path
 

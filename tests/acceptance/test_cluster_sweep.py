@@ -13,7 +13,7 @@ import yaml
 from tests import tiny_set
 from yolab.experiment import build
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking.mlflow_runs import client, list_runs
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -61,7 +61,7 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
     search = start(
         place, "sweep", "experiment.yaml", "--space", "all.yaml", "--searcher", "tpe", *objectives, "--trials", "40"
     )
-    events = SweepFolder(Storage(place / "runs" / "tiny"))
+    events = SweepFolder(Folder(place / "runs" / "tiny"))
     while events.ended() < 2 and search.poll() is None:
         time.sleep(0.2)
     run(place, "sweep", "stop", "tiny")
@@ -84,7 +84,7 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
 
     forked = run(place, "sweep", "fork", "tiny", "--space", "recipe.yaml", "--trials", "1", "--name", "fork", "--json")
     assert [row["state"] for row in json.loads(forked[0])["trials"]] == ["finished"]
-    assert len(SweepFolder(Storage(place / "runs" / "fork")).request().known) == sum(
+    assert len(SweepFolder(Folder(place / "runs" / "fork")).request().known) == sum(
         row["state"] == "finished" for row in rows
     )
 
@@ -95,7 +95,7 @@ def test_pbt_hands_weights_on_and_each_trial_keeps_its_name(place):
     assert sorted(row["trial"] for row in rows) == [f"trial-{number:03d}" for number in range(4)]
     assert {(row["state"], row["epoch"]) for row in rows} == {("finished", 8)}
     points: dict[str, list] = {}
-    for event in SweepFolder(Storage(place / "runs" / "population")).news():
+    for event in SweepFolder(Folder(place / "runs" / "population")).news():
         seen = points.setdefault(event["trial"], [])
         if event["point"] not in seen:
             seen.append(event["point"])
@@ -110,7 +110,7 @@ def test_a_crashed_trial_goes_on_from_its_checkpoint_and_one_that_diverges_ends_
         place, "sweep", "experiment.yaml", "recipe.epochs=25", "--space", "two.yaml", "--searcher", "grid",
         "--scheduler", "none", "--retries", "1", "--name", "crash", "--json",
     )  # fmt: skip
-    events = SweepFolder(Storage(place / "runs" / "crash"))
+    events = SweepFolder(Folder(place / "runs" / "crash"))
     while search.poll() is None and max((row.get("epoch", 0) for row in events.rows().values()), default=0) < 3:
         time.sleep(0.1)
     workers = [
@@ -136,7 +136,7 @@ def test_a_table_tries_rows_again_that_failed_and_stops_when_its_hours_are_spent
     for _ in range(2):
         assert "The loss is no longer a number" in run(place, *diverging, code=1)[1]
     (folder,) = (place / "runs").glob("mine-budget")
-    states = [event["state"] for event in SweepFolder(Storage(folder)).news() if event["state"] == "failed"]
+    states = [event["state"] for event in SweepFolder(Folder(folder)).news() if event["state"] == "failed"]
     assert states == ["failed", "failed"]
 
 

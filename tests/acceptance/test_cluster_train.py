@@ -19,7 +19,7 @@ from tests.reporting import newest
 from tests.terminal import answering
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import read_entries
 from yolab.tracking.metric_names import in_mlflow
@@ -144,7 +144,7 @@ def _wait_for_epoch(run: Path, epoch: int, running: subprocess.Popen) -> None:
     """Wait until a checkpoint of that epoch is durable."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and running.poll() is None:
-        last = Checkpoints(Storage(run)).newest()
+        last = Checkpoints(Folder(run)).newest()
         if last and int(last.name.partition("-")[0]) >= epoch:
             return
         time.sleep(0.1)

@@ -22,7 +22,7 @@ from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION, train
 
@@ -32,7 +32,7 @@ TRIALS = 4
 
 
 def rows(folder: Path) -> list[dict]:
-    return list(SweepFolder(Storage(folder)).rows().values())
+    return list(SweepFolder(Folder(folder)).rows().values())
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ended = wait_for_first_end(folder, running)
     kill_tree(psutil.Process(running.pid))
-    before = Counter(event["trial"] for event in SweepFolder(Storage(folder)).news())
+    before = Counter(event["trial"] for event in SweepFolder(Folder(folder)).news())
 
     refused = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
@@ -99,7 +99,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     )
     assert resumed.returncode == 0, resumed.stderr
     assert len(json.loads(resumed.stdout)["trials"]) == TRIALS
-    after = Counter(event["trial"] for event in SweepFolder(Storage(folder)).news())
+    after = Counter(event["trial"] for event in SweepFolder(Folder(folder)).news())
     assert {trial: after[trial] for trial in ended} == {trial: before[trial] for trial in ended}
     assert_whole(folder, uri)
     assert_equal_to_a_plain_run(next(row for row in rows(folder) if row["trial"] not in ended), tmp_path)
@@ -109,7 +109,7 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_ha
     )
     assert json.loads(again.stdout) == json.loads(resumed.stdout)
     assert "Nothing is left to do of search" in again.stderr
-    assert Counter(event["trial"] for event in SweepFolder(Storage(folder)).news()) == after
+    assert Counter(event["trial"] for event in SweepFolder(Folder(folder)).news()) == after
     assert_whole(folder, uri)
 
 

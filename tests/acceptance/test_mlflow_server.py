@@ -22,7 +22,7 @@ from tests.reporting import folder_reporter
 from yolab.experiment import build
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import TrialState
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking import mlflow_runs
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.outbox import Outbox, delivering
@@ -77,11 +77,11 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
     picture.write_bytes(b"png")
     with ExitStack() as training:
         with mlflow_server(home, port):
-            outbox = Outbox(Storage(tmp_path / "run"))
+            outbox = Outbox(Folder(tmp_path / "run"))
             outbox.open(experiment_name="tests", run_name="a-run", key="key", params={"seed": 0}, tags={})
             outbox.deliver(uri)
             run_id = str(outbox.run_id)
-            tracking = training.enter_context(tracked(Storage(tmp_path / "run"), uri, tmp_path / "run"))
+            tracking = training.enter_context(tracked(Folder(tmp_path / "run"), uri, tmp_path / "run"))
             reporter = folder_reporter(tmp_path / "run", tracking)
             reporter.restore()
             seconds = [seconds_of_report(reporter, epoch, checkpoint) for epoch in range(1, 6)]
@@ -214,4 +214,4 @@ def test_a_sweep_whose_server_is_killed_ends_well_and_arrives_when_it_is_resumed
 
 
 def rows(place: Path) -> list[dict[str, Any]]:
-    return list(SweepFolder(Storage(place / "kept" / "search")).rows().values())
+    return list(SweepFolder(Folder(place / "kept" / "search")).rows().values())

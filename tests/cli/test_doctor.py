@@ -20,7 +20,7 @@ def test_a_sound_machine_is_ready_and_every_question_is_answered(yolab: Yolab) -
     answer = yolab("doctor", "--json")
     assert (answer.code, answer.json()["ok"]) == (0, True)
     checks = by_name(answer)
-    asked = "python torch mlflow ray dvc cores memory gpus precision cluster disk data"
+    asked = "python torch mlflow ray dvc cores memory gpus precision cluster storage disk data"
     assert set(checks) == {*asked.split(), "mlflow uri"}
     assert checks["cores"]["value"] == str(os.cpu_count())
     assert "made by the first run" in checks["mlflow uri"]["value"]
@@ -42,6 +42,17 @@ def test_a_server_and_a_cluster_that_do_not_answer_are_missing(yolab: Yolab, mon
     assert "secret" not in answer.out
     missing = {name for name, check in by_name(answer).items() if check["needed"] and not check["ok"]}
     assert missing == {"mlflow uri", "cluster"}
+
+
+def test_a_bucket_that_is_not_there_is_missing_and_so_is_a_server_for_its_runs(
+    yolab: Yolab, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLAB_STORAGE", "s3://nobody-has-it/runs")
+    checks = by_name(yolab("doctor", "--json"))
+    assert {name for name, check in checks.items() if check["needed"] and not check["ok"]} == {"storage", "mlflow uri"}
+    assert "set MLFLOW_TRACKING_URI" in checks["mlflow uri"]["value"]
+    monkeypatch.setenv("YOLAB_STORAGE", f"{s3}/runs")
+    assert by_name(yolab("doctor", "--json"))["storage"]["value"] == f"{s3}/runs, takes files"
 
 
 def test_a_database_with_runs_answers(yolab: Yolab, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tests.cli.conftest import Yolab
 from yolab.experiment import build
 from yolab.search.request import SweepRequest
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Storage, claim
+from yolab.storage import Folder, claim
 
 TABLES = Path(__file__).parents[2] / "pipelines" / "tables"
 
@@ -69,7 +69,7 @@ def swept(place: Path) -> Path:
     experiment = yaml.safe_load((place / "experiment.yaml").read_text())
     space = {"assigner.top_k": {"randint": [5, 16]}}
     request = SweepRequest(experiment, "digest", space, "tpe", "none", ("ap", "gflops"), 4, 5, 3, 1)
-    folder = SweepFolder(Storage(place / "runs" / "scaling"))
+    folder = SweepFolder(Folder(place / "runs" / "scaling"))
     claim.claim(folder.place, request.work())
     for name, ap, gflops in (("trial-000", 0.1, 3.0), ("trial-001", 0.4, 3.0)):
         point = {"assigner.top_k": 5 + int(10 * ap)}

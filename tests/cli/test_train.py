@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from tests import tiny_set
 from tests.terminal import answering
 from yolab.experiment import build
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.hold import Hold
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import list_runs
@@ -215,7 +215,7 @@ def test_faulty_data_is_refused_with_a_summary_or_skipped_and_counted(yolab, sma
 def test_a_run_that_somebody_works_on_is_not_resumed(yolab, trained, monkeypatch):
     folder, _ = trained
     monkeypatch.chdir(folder)
-    with Hold(Storage(folder / "runs" / "tiny")).held():
+    with Hold(Folder(folder / "runs" / "tiny")).held():
         done = yolab("train", "tiny.yaml", "--resume")
     assert (done.code, "Another command works on" in done.err) == (2, True)
 

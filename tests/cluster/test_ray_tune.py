@@ -16,7 +16,7 @@ from yolab.errors import UsageError, YolabError
 from yolab.search.schedulers import Settings
 from yolab.search.searchers import ListSearcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import Journal
 from yolab.tracking.outbox import Outbox
@@ -38,7 +38,7 @@ def test_a_point_that_does_not_fit_is_told_from_a_failure(error, expected):
 
 
 def test_a_search_gives_first_what_has_begun_and_nothing_twice(tmp_path):
-    folder, recalled = SweepFolder(Storage(tmp_path / "sweep")), []
+    folder, recalled = SweepFolder(Folder(tmp_path / "sweep")), []
     folder.append({"trial": "b", "state": "stopped", "point": {}})
     memory = SimpleNamespace(recall=lambda *names: recalled.append(names))
     searcher = PointSearcher(ListSearcher({"a": {}, "b": {}}), folder, memory)
@@ -54,7 +54,7 @@ def verdict(scheduler: Any, ap: float) -> str:
 
 
 def asha(tmp_path: Path, events: Sequence[dict]) -> Memory:
-    folder = SweepFolder(Storage(tmp_path / "sweep"))
+    folder = SweepFolder(Folder(tmp_path / "sweep"))
     for event in events:
         folder.append(event)
     return Memory("asha", Settings(epochs=12, grace=3, reduction=2), SweepFolder(folder.place))
@@ -130,7 +130,7 @@ def test_a_trial_that_goes_on_tells_the_score_that_it_had_and_if_nothing_is_left
 
 def test_tune_hands_on_where_a_checkpoint_is(tmp_path, monkeypatch):
     told = told_to_tune(monkeypatch, stop_after=2)
-    checkpoints = Checkpoints(Storage(tmp_path / "trial-000"))
+    checkpoints = Checkpoints(Folder(tmp_path / "trial-000"))
     (tmp_path / "made").mkdir()
     checkpoints.save(1, tmp_path / "made")
     TuneTeller(checkpoints).tell({"epoch": 1, "seconds": 1.0})
@@ -139,7 +139,7 @@ def test_tune_hands_on_where_a_checkpoint_is(tmp_path, monkeypatch):
 
 def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     """Without an MLflow, because what it will be told is what matters here."""
-    folder = SweepFolder(Storage(tmp_path / "sweep"))
+    folder = SweepFolder(Folder(tmp_path / "sweep"))
     recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
 
     def trial(name: str, *scores: float, **last: object) -> SimpleNamespace:

@@ -6,7 +6,7 @@ import pytest
 
 from yolab.errors import UsageError
 from yolab.jobs import remove_job
-from yolab.storage import Storage, claim
+from yolab.storage import Folder, Storage, claim
 from yolab.storage.hold import Hold
 from yolab.tracking import mlflow_runs
 from yolab.tracking.tags import KIND_TAG, SWEEP_TAG
@@ -16,7 +16,7 @@ from yolab.tracking.tags import KIND_TAG, SWEEP_TAG
 def storage(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """A storage with a run, and with a sweep of two trials."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    place = Storage(Path(mlflow_uri.removeprefix("sqlite:///")).parent)
+    place = Folder(Path(mlflow_uri.removeprefix("sqlite:///")).parent)
     opened(place, "run", "train")
     parent = opened(place, "search", "sweep")
     for name in ("trial-000", "trial-001"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yolab.search.request import SweepRequest
-from yolab.storage import Storage, claim
+from yolab.storage import Folder, claim
 
 sweep_job = importlib.import_module("yolab.jobs.sweep_job")  # itself, and not the stand-in for it
 SOURCE = SweepRequest({"name": "e"}, "digest", {}, "tpe", "asha", ("ap",), 7, 9, 4, 2)
@@ -27,7 +27,7 @@ SOURCE = SweepRequest({"name": "e"}, "digest", {}, "tpe", "asha", ("ap",), 7, 9,
 def test_a_fork_is_as_its_source_in_what_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    claim.claim(Storage(tmp_path) / "search", SOURCE.work())
+    claim.claim(Folder(tmp_path) / "search", SOURCE.work())
     asked: list[Any] = []
     monkeypatch.setattr(sweep_job, "_begin", lambda described, space, plan, *more: asked.append(plan))
     sweep_job.fork("search", "recipe", storage=tmp_path, **said)

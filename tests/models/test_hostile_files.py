@@ -27,7 +27,7 @@ from yolab.errors import YolabError
 from yolab.experiment import Model, Scale
 from yolab.models import onnx_file, published_checkpoints, weights
 from yolab.models.spec import DetectorSpec
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
@@ -90,7 +90,7 @@ STATE = _state()
 
 
 def _reporter(folder: Path) -> Reporter:
-    tracking = Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None)
+    tracking = Tracking(Journal(folder / FILE_NAME), Outbox(Folder(folder)), None)
     return folder_reporter(folder, tracking, Patience(3))
 
 

@@ -10,12 +10,12 @@ import pytest
 from yolab.errors import UsageError
 from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Storage
+from yolab.storage import Folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> SweepFolder:
-    return SweepFolder(Storage(tmp_path))
+    return SweepFolder(Folder(tmp_path))
 
 
 def test_a_limit_is_told_when_it_is_reached():

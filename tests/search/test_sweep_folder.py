@@ -15,12 +15,12 @@ from yolab.errors import UsageError
 from yolab.search.request import SweepRequest
 from yolab.search.sweep_folder import EVENTS, SweepFolder, sweeps_in
 from yolab.search.trial import TrialState
-from yolab.storage import Storage, claim
+from yolab.storage import Folder, claim
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> SweepFolder:
-    return SweepFolder(Storage(tmp_path / "search"))
+    return SweepFolder(Folder(tmp_path / "search"))
 
 
 def test_events_survive_a_torn_line(folder):
@@ -102,7 +102,7 @@ def test_who_has_lost_the_folder_to_another_notices_and_leaves_it_alone(folder):
 def test_a_sweep_is_finished_when_all_that_was_asked_for_has_ended(folder):
     request = SweepRequest({}, "digest", {}, "random", "asha", ("ap",), 2, 5, 3, 1)
     claim.claim(folder.place, request.work())
-    [found] = sweeps_in(Storage(folder.place.path.parent))
+    [found] = sweeps_in(Folder(folder.place.path.parent))
     assert found.request() == request
     assert folder.state() is TrialState.STOPPED
     folder.append({"trial": "a", "state": TrialState.FAILED})
@@ -129,17 +129,17 @@ def test_how_a_sweep_ended_is_written_down_whatever_the_number_of_trials_says(tr
 def test_a_sweep_of_a_newer_yolab_is_refused_in_words(folder):
     folder.place.write("run.json", b'{"format": 9, "key": "k", "work": {}}')
     with pytest.raises(UsageError, match="was written by a newer yolab"):
-        SweepFolder.existing(Storage(folder.place.path.parent), "search")
+        SweepFolder.existing(Folder(folder.place.path.parent), "search")
 
 
 def test_only_a_claimed_sweep_is_found_and_a_second_claim_refused(folder, tmp_path):
     (tmp_path / "other").mkdir()
-    claim.claim(Storage(tmp_path / "table"), {"table": "table3", "budget": "smoke"})
-    assert sweeps_in(Storage(tmp_path)) == []
+    claim.claim(Folder(tmp_path / "table"), {"table": "table3", "budget": "smoke"})
+    assert sweeps_in(Folder(tmp_path)) == []
     with pytest.raises(UsageError, match="There is a run or sweep table"):
-        claim.claim(Storage(tmp_path / "table"), {})
+        claim.claim(Folder(tmp_path / "table"), {})
     with pytest.raises(UsageError, match="There is no sweep search"):
-        SweepFolder.existing(Storage(tmp_path), "search")
+        SweepFolder.existing(Folder(tmp_path), "search")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_only_a_claimed_sweep_is_found_and_a_second_claim_refused(folder, tmp_pa
      ' "trials": "7", "grace": 8, "reduction": 9, "retries": 10}}'],
 )  # fmt: skip
 def test_an_odd_description_of_a_run_is_no_hindrance_to_the_others(tmp_path, content):
-    storage = Storage(tmp_path)
+    storage = Folder(tmp_path)
     request = SweepRequest({}, "digest", {}, "tpe", "none", ("ap",), 4, 5, 3, 1)
     claim.claim(storage / "sound", request.work())
     (storage / "odd").write(claim.FILE_NAME, content.encode("latin-1"))

@@ -9,8 +9,8 @@ from yolab.storage.checkpoints import Checkpoints, DamagedCheckpointError, fetch
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Storage:
-    return Storage(tmp_path / "run")
+def run(storage: Storage) -> Storage:
+    return storage / "run"
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -51,8 +51,8 @@ def test_an_epoch_that_is_repeated_has_one_checkpoint(run, tmp_path):
     assert epochs(checkpoints) == [2, 1]
 
 
-def test_a_run_that_takes_over_anothers_state_begins_where_that_one_was(run, tmp_path):
-    other = Checkpoints(Storage(tmp_path / "other"), kept=4)
+def test_a_run_that_takes_over_anothers_state_begins_where_that_one_was(run, storage, tmp_path):
+    other = Checkpoints(storage / "other", kept=4)
     for epoch in (1, 2, 3):
         other.save(epoch, written(tmp_path / "made", weights=str(epoch)))
         if epoch == 2:

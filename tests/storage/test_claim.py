@@ -3,11 +3,10 @@
 import pytest
 
 from yolab.errors import UsageError
-from yolab.storage import Storage, claim
+from yolab.storage import claim
 
 
-def test_names_are_numbered_and_the_last_is_gone_on_with(tmp_path):
-    storage = Storage(tmp_path)
+def test_names_are_numbered_and_the_last_is_gone_on_with(storage):
     assert claim.last_numbered(storage, "run") is None
     with pytest.raises(UsageError, match="There is no run run"):
         claim.last_used(storage, "run")
@@ -18,8 +17,8 @@ def test_names_are_numbered_and_the_last_is_gone_on_with(tmp_path):
     assert claim.last_used(storage, "run").name == "run-3"
 
 
-def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(tmp_path):
-    place = Storage(tmp_path / "run")
+def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(storage):
+    place = storage / "run"
     key = claim.claim(place, {"digest": "a", "workers": 1})
     with pytest.raises(UsageError, match="There is a run or sweep run"):
         claim.claim(place, {"digest": "a", "workers": 1})
@@ -29,4 +28,4 @@ def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(tmp_path):
     claim.extend(place, {"digest": "a", "workers": 2})
     assert claim.claimed(place) == (key, {"digest": "a", "workers": 2})
     with pytest.raises(UsageError, match="it has no sound run"):
-        claim.claimed(Storage(tmp_path / "other"))
+        claim.claimed(storage / "other")

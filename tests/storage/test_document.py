@@ -3,12 +3,10 @@
 import pytest
 
 from yolab.errors import UsageError
-from yolab.storage import Storage
 from yolab.storage.document import read_document, write_document
 
 
-def test_a_document_is_read_back_one_from_before_versions_too_and_a_newer_one_refused(tmp_path):
-    storage = Storage(tmp_path)
+def test_a_document_is_read_back_one_from_before_versions_too_and_a_newer_one_refused(storage):
     write_document(storage, "run.json", {"key": "k"}, version=1)
     assert storage.read("run.json").startswith(b'{\n  "format": 1,')
     assert read_document(storage, "run.json", version=2) == {"key": "k"}
@@ -20,7 +18,7 @@ def test_a_document_is_read_back_one_from_before_versions_too_and_a_newer_one_re
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b'"text"'])
-def test_what_is_no_mapping_is_told(content, tmp_path):
-    Storage(tmp_path).write("run.json", content)
+def test_what_is_no_mapping_is_told(content, storage):
+    storage.write("run.json", content)
     with pytest.raises(ValueError):
-        read_document(Storage(tmp_path), "run.json", version=1)
+        read_document(storage, "run.json", version=1)

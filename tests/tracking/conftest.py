@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking import mlflow_runs
 from yolab.tracking.outbox import Outbox
 
@@ -19,7 +19,7 @@ def run_id(mlflow_uri: str) -> str:
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
     """The outbox of that run, which is in the folder `run`; nothing of it is delivered."""
-    outbox = Outbox(Storage(tmp_path / "run"))
+    outbox = Outbox(Folder(tmp_path / "run"))
     outbox.open(experiment_name="tests", run_name="a-run", key="key", params={}, tags={})
     return outbox
 

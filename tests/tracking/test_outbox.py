@@ -8,7 +8,7 @@ import pytest
 
 from yolab.errors import YolabError
 from yolab.search.trial import TrialState
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import mlflow_runs, outbox
 from yolab.tracking.journal import Journal
@@ -17,7 +17,7 @@ from yolab.tracking.outbox import FILE_NAME, Delivery, Outbox
 
 
 def opened(folder: Path) -> Outbox:
-    made = Outbox(Storage(folder))
+    made = Outbox(Folder(folder))
     about = {"params": {"seed": 0}, "tags": {"kind": "train"}}
     made.open(experiment_name="tests", run_name=folder.name, key=folder.name, **about)
     return made
@@ -57,7 +57,7 @@ def test_the_folder_of_a_run_can_be_moved_before_it_is_delivered(
     ended: Outbox, mlflow_uri: str, tmp_path: Path
 ) -> None:
     ended.place.path.rename(tmp_path / "moved")
-    Outbox(Storage(tmp_path / "moved")).deliver(mlflow_uri)
+    Outbox(Folder(tmp_path / "moved")).deliver(mlflow_uri)
     [run] = list_runs(mlflow_uri)
     assert run["metrics"]["ap"] == 0.25
     assert client(mlflow_uri).list_artifacts(run["run_id"])

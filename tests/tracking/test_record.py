@@ -9,7 +9,7 @@ from yolab import preflight
 from yolab.errors import UsageError
 from yolab.experiment import build
 from yolab.search.trial import TrialState
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.tracking import mlflow_runs, record
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tags import KIND_TAG, WEIGHTS_TAG
@@ -17,7 +17,7 @@ from yolab.tracking.tags import KIND_TAG, WEIGHTS_TAG
 
 def opened(small_set: Path, place: Path, **changes: Any) -> Outbox:
     checked = preflight.check(build({}, tiny_set.experiment(small_set, **changes), "test"))
-    return record.opened(Storage(place), checked, "key", {})
+    return record.opened(Folder(place), checked, "key", {})
 
 
 def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_chosen(
@@ -26,7 +26,7 @@ def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_
     checked = preflight.check(build({"name": "cells"}, {"data.path": str(small_set), "assigner.top_k": 12,
                                                         "recipe.batch": 8, "recipe.epochs": 2}, "test"))  # fmt: skip
     point = {"model.scale": {"depth": 1.0}, "recipe.optimiser.lr": 0.01}
-    place = Storage(tmp_path / "trial-000")
+    place = Folder(tmp_path / "trial-000")
     record.opened(place, checked, "key", {}, title="mine/000 d1 lr=0.01", point=point).deliver(mlflow_uri)
     [run] = mlflow_runs.list_runs(mlflow_uri)
     presets = {"recipe.preset": "p5", "data.augment.preset": "p5"}
@@ -46,7 +46,7 @@ def test_mlflows_page_shows_what_differs_from_the_preset_and_what_the_sweep_has_
 
 def test_a_sweep_has_no_counts_of_a_model(small_set: Path, tmp_path: Path, mlflow_uri: str) -> None:
     checked = preflight.check(build({}, tiny_set.experiment(small_set), "test"))
-    record.opened(Storage(tmp_path / "search"), checked, "key", {KIND_TAG: "sweep"}).deliver(mlflow_uri)
+    record.opened(Folder(tmp_path / "search"), checked, "key", {KIND_TAG: "sweep"}).deliver(mlflow_uri)
     [run] = mlflow_runs.list_runs(mlflow_uri)
     assert run["metrics"] == {}
 

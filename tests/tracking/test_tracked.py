@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.reporting import Recorder, folder_reporter, newest
-from yolab.storage import Storage
+from yolab.storage import Folder, Storage
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.tracking.outbox import Outbox
@@ -16,13 +16,13 @@ from yolab.training.reporter import Observer, Reporter
 
 @contextmanager
 def reported(folder: Path, uri: str, scratch: Path) -> Iterator[Reporter]:
-    with tracked(Storage(folder), uri, scratch) as tracking:
+    with tracked(Folder(folder), uri, scratch) as tracking:
         yield folder_reporter(folder, tracking)
 
 
 def untracked(folder: Path) -> Reporter:
     """A reporter whose journal is sent nowhere."""
-    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None))
+    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Folder(folder)), None))
 
 
 def train(reporter: Reporter, epochs: range, scratch: Path) -> None:

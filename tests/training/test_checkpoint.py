@@ -14,7 +14,7 @@ from tests.reporting import describe_again, folder_reporter, newest
 from yolab.errors import UsageError
 from yolab.experiment import Model, Scale
 from yolab.models.spec import DetectorSpec
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.storage.checkpoints import DamagedCheckpointError
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.outbox import Outbox
@@ -34,7 +34,7 @@ def fresh_state() -> checkpoint.State:
 
 
 def reporter_in(folder: Path) -> Reporter:
-    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Storage(folder)), None), Patience(3))
+    return folder_reporter(folder, Tracking(Journal(folder / FILE_NAME), Outbox(Folder(folder)), None), Patience(3))
 
 
 @pytest.fixture(scope="module")

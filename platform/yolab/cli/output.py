@@ -29,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 StorageOption = Annotated[
     str | None,
     typer.Option("--storage", envvar="YOLAB_STORAGE", show_envvar=False,
-                 help="Where the runs are kept, a folder; default: YOLAB_STORAGE, else runs."),
+                 help="Where the runs are kept, a folder or s3://BUCKET/PREFIX; default: YOLAB_STORAGE, else runs."),
 ]  # fmt: skip
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the GPU, where there is one.")]
 UriOption = Annotated[

@@ -2,9 +2,8 @@
 compute."""
 
 import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -15,24 +14,28 @@ from yolab.cluster.connect import connected, resources_of
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Compute, Experiment
 from yolab.preflight import Capacity
+from yolab.storage import Storage
 from yolab.training.precision import Precision
 
 
-def require_reach(experiment: Experiment, folder: Path) -> None:
-    """Let every other node that has room for a worker look for a file that is made for that in a run's folder, and for
+def require_reach(experiment: Experiment, place: Storage) -> None:
+    """Let every other node that has room for a worker look for a file that is made for that in a run's place, and for
     the run's data. Raises YolabError that names a node that doesn't find them."""
-    folder.mkdir(parents=True, exist_ok=True)
     data = (experiment.data.path, *experiment.data.also)
     own = ray.get_runtime_context().get_node_id()
     nodes = [node for node in _with_room(experiment.compute) if node["NodeID"] != own]
-    with tempfile.NamedTemporaryFile(prefix="reached-", dir=folder) as made:
-        found = _asked(nodes, _missing, [made.name, *data])
+    made = f"reached-{secrets.token_hex(4)}"
+    place.write(made, b"")
+    try:
+        found = _asked(nodes, _missing, place, made, data)
+    finally:
+        place.remove(made)
     for node, missing in zip(nodes, found):
         if missing:
-            place = folder if missing[0] == made.name else missing[0]
             raise YolabError(
-                f"The node {node['NodeManagerAddress']} doesn't reach {place}: all nodes need the folders of the runs "
-                "and of the data, under the same paths, on a file system that they share."
+                f"The node {node['NodeManagerAddress']} doesn't reach {missing[0]}: all nodes need the folders of the "
+                "runs and of the data, under the same paths, on a file system that they share. Runs may be in a "
+                "bucket, too: --storage s3://bucket/runs."
             )
 
 
@@ -63,8 +66,9 @@ def _asked(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: An
     return found
 
 
-def _missing(paths: list[str]) -> list[str]:
-    return [path for path in paths if not os.path.exists(path)]
+def _missing(place: Storage, name: str, data: Sequence[str]) -> list[str]:
+    found = [] if place.exists(name) else [str(place)]
+    return found + [path for path in data if not os.path.exists(path)]
 
 
 def _auto_precision(kind: str) -> str:

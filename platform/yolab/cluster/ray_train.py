@@ -114,7 +114,7 @@ def run(
     Goes on from the last checkpoint that the run's `place` has. Raises what ended the run.
     """
     with connected():
-        require_reach(experiment, place.path)
+        require_reach(experiment, place)
         told = Queue(actor_options={"num_cpus": 0})
         with every_second(_announcing(told, on_epoch)):
             fit(experiment, ray.put(data), place, uri, [_Forwarder(told)], profile_steps)

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import os
 import pickle
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.fs
 import ray
 import torch
 from ray import tune
@@ -38,6 +40,7 @@ from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import NAME, POINT, Row, TrialState, state_of, title
 from yolab.storage import Storage
+from yolab.storage.bucket import Bucket
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import record, tags
 from yolab.tracking.outbox import Outbox
@@ -87,7 +90,7 @@ def run(trials: Trials, capacity: Capacity) -> None:
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
-    require_reach(experiment, trials.folder.place.path)
+    require_reach(experiment, trials.folder.place)
     folder = trials.folder
     if trials.searcher.suggest({}, folder.rows()) is not None:
         data = ray.put(trials.checked.data)  # once, for all trials
@@ -117,12 +120,22 @@ def _tuner(trials: Trials, trainable: Any, capacity: Capacity, scratch: str) -> 
         ),
         run_config=tune.RunConfig(
             # what trials hand on has to be where all of them reach it
-            storage_path=str(trials.folder.place.path / "tune") if hands_on else scratch,
+            **(_reached_by_all(trials.folder.place / "tune") if hands_on else {"storage_path": scratch}),
             failure_config=tune.FailureConfig(max_failures=trials.retries),
             callbacks=[_Recorder(trials, trials.folder.key)],
             verbose=0,
         ),
     )
+
+
+def _reached_by_all(place: Storage) -> dict[str, Any]:
+    """Return what Tune has to know to keep its own things in a place."""
+    if not isinstance(place, Bucket):
+        return {"storage_path": str(place)}
+    server = {"endpoint_override": os.environ.get("AWS_ENDPOINT_URL"), "region": os.environ.get("AWS_DEFAULT_REGION")}
+    # it would write in the background, and say nothing of what failed
+    system = pyarrow.fs.S3FileSystem(background_writes=False, **server)
+    return {"storage_path": f"{place.bucket}/{place.prefix}", "storage_filesystem": system}
 
 
 def scheduler_of(name: str, settings: Settings) -> TrialScheduler:

@@ -17,6 +17,7 @@ import psutil
 from yolab.errors import UsageError, YolabError
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
+from yolab.storage import Storage
 from yolab.tracking import mlflow_runs, mlflow_uri
 from yolab.tracking.data_version import data_version
 
@@ -57,9 +58,9 @@ class Diagnosis(Result):
 def doctor(*, storage: str | Path | None = None) -> Diagnosis:
     """Look at what this machine, the cluster that RAY_ADDRESS names and MLflow can do. What is missing raises nothing:
     it is a finding."""
-    uri = Session.at(storage).uri
-    found = (_python(), *_packages(), *_machine(), *_torch(), *_cluster(), _mlflow(uri), _room(), _data(Path("data")))
-    return Diagnosis(found)
+    session = Session.at(storage)
+    places = (_storage(session.storage), _mlflow(session), _room(), _data(Path("data")))
+    return Diagnosis((_python(), *_packages(), *_machine(), *_torch(), *_cluster(), *places))
 
 
 def _python() -> Check:
@@ -149,11 +150,20 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
-def _mlflow(uri: str) -> Check:
-    shown = mlflow_uri.without_password(uri)
-    if mlflow_uri.database_is_missing(uri):
-        return Check("mlflow uri", f"{shown}, made by the first run")
+def _storage(storage: Storage) -> Check:
     try:
+        storage.require_writable()
+    except YolabError as error:
+        return Check("storage", _short(error), False, advice="correct --storage or YOLAB_STORAGE, or what it needs")
+    return Check("storage", f"{storage}, takes files")
+
+
+def _mlflow(session: Session) -> Check:
+    try:
+        uri = session.uri
+        shown = mlflow_uri.without_password(uri)
+        if mlflow_uri.database_is_missing(uri):
+            return Check("mlflow uri", f"{shown}, made by the first run")
         mlflow_runs.check_answers(uri)
     except YolabError as error:
         advice = "start the server, or correct or unset MLFLOW_TRACKING_URI"

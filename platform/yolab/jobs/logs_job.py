@@ -23,20 +23,20 @@ def logs(run: str, *, storage: str | Path | None = None, uri: str | None = None)
     kind = found["tags"].get(KIND_TAG)
     if kind in PARENTS:
         raise UsageError(f"{run} is a {kind}: its runs have logs, {run}/NAME. `yolab runs --sweep {run}` lists them.")
-    own = session.storage.path / find_runs.place_of(found) / FILE_NAME
-    if not own.exists():
+    place, read = session.storage / find_runs.place_of(found), 0
+    if not place.exists(FILE_NAME):
         yield _kept(session.uri, found["run_id"], run)
         return
-    with own.open() as file:
-        while True:
-            # asked before the last look
-            ended = mlflow_runs.has_ended(session.uri, found["run_id"])
-            piece = file.read()
-            if piece:
-                yield piece
-            if ended:
-                return
-            time.sleep(_LOOK_SECONDS)
+    while True:
+        # asked before the last look
+        ended = mlflow_runs.has_ended(session.uri, found["run_id"])
+        piece = place.read(FILE_NAME, read)
+        if piece:
+            read += len(piece)
+            yield piece.decode(errors="replace")
+        if ended:
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def _kept(uri: str, run_id: str, name: str) -> str:

@@ -21,7 +21,7 @@ from yolab.models.detector import Detector
 from yolab.models.device import named_device
 from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
 from yolab.reports.pictures import save_detections, save_objectness
-from yolab.storage import Storage, claim
+from yolab.storage import Folder, Storage, claim
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def predict(
         raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
     paths = _files([images] if isinstance(images, (str, Path)) else images, watcher)
     samples, unreadable = _readable(paths[:most], watcher)
-    folder = Path(output) if output else claim.unused(Storage.at(storage), "predictions").path
+    folder = Path(output) if output else _new_folder(Storage.at(storage))
     pictures = _pictures(samples, folder)
     maps = [_maps_of(picture) for picture in pictures] if objectness else []
     _require_free([*pictures, *maps], paths, overwrite)
@@ -198,6 +198,12 @@ def _draw_objectness(model: Detector, sample: Sample, size: int, target: Path) -
     count = len(model.strides)
     heads = {"lead": levels[:count]} | ({"auxiliary": levels[count:]} if levels[count:] else {})
     save_objectness(images[0], heads, model.strides, target)
+
+
+def _new_folder(storage: Storage) -> Path:
+    """Return a folder for pictures, in the storage, or here if that is no folder."""
+    near = storage if isinstance(storage, Folder) else Folder(Path.cwd())
+    return Path(str(claim.unused(near, "predictions")))
 
 
 def _files(images: Sequence[str | Path], watcher: Watcher) -> list[Path]:

@@ -55,7 +55,7 @@ def remove(
         if run["run_id"] in registered:
             version = registered[run["run_id"]]
             raise UsageError(f"{find_runs.place_of(run)} stays: the registered {version} comes from it.")
-    size = sum(path.stat().st_size for place in places for path in place.path.rglob("*") if path.is_file())
+    size = sum(place.size() for place in places)
     if really:
         for run in runs:
             mlflow_runs.delete_run(session.uri, run["run_id"])

@@ -10,22 +10,26 @@ from yolab.tracking import mlflow_runs, mlflow_uri
 
 @dataclass(frozen=True)
 class Session:
-    """`storage` keeps the runs; `uri` is MLflow's, where an experiment names no other one."""
+    """`storage` keeps the runs; MLflow is at `given`, if an address was."""
 
     storage: Storage
-    uri: str
+    given: str | None
 
     @classmethod
     def at(cls, storage: str | Path | Storage | None = None, uri: str | None = None) -> "Session":
         """Return the session of a storage (None: YOLAB_STORAGE, else `runs` here) and of an MLflow (None:
         MLFLOW_TRACKING_URI, else an SQLite file in the storage). Raises UsageError."""
-        place = Storage.at(storage)
-        return cls(place, mlflow_uri.absolute(uri) if uri else mlflow_uri.default_uri(place.path))
+        return cls(Storage.at(storage), uri)
+
+    @property
+    def uri(self) -> str:
+        """MLflow's, where an experiment names no other one. Raises UsageError if there can be none."""
+        return mlflow_uri.absolute(self.given) if self.given else mlflow_uri.default_uri(self.storage)
 
     def uri_of(self, experiment: Experiment) -> str:
         """Return the MLflow URI of an experiment that is about to begin: the storage takes files, and MLflow has been
         asked whether it answers. Raises YolabError."""
         self.storage.require_writable()
-        uri = mlflow_uri.tracking_uri(experiment, self.uri)
+        uri = mlflow_uri.tracking_uri(experiment, lambda: self.uri)
         mlflow_runs.check_answers(uri)
         return uri

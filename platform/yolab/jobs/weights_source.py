@@ -1,5 +1,8 @@
 """Where a job's weights come from: a file, the registry, or a run."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ from yolab.models import source
 from yolab.models.detector import Detector
 from yolab.models.onnx_file import OnnxDetector
 from yolab.models.spec import DetectorSpec
+from yolab.storage import Storage
 
 _REGISTERED = "models:/"
 _FILES = (".safetensors", ".onnx", ".pt")  # how names of files end: such a name is no run's
@@ -32,7 +36,8 @@ def open_weights(
     or run.
     """
     if not str(weights).startswith(_REGISTERED):
-        return source.open_file(_file(weights, storage))
+        with _file(weights, storage) as file:
+            return source.open_file(file)
     from yolab.jobs.session import Session
     from yolab.registry import package  # here, because a file needs no MLflow, which takes 2 s to import
 
@@ -43,7 +48,8 @@ def lineage_of(weights: str | Path, storage: str | Path | None = None) -> dict[s
     """Return what weights come from: of a registered model run, configuration, data and code; of a file, or a run's
     file, its content. Raises UsageError."""
     if not str(weights).startswith(_REGISTERED):
-        return source.lineage_of(_file(weights, storage))
+        with _file(weights, storage) as file:
+            return source.lineage_of(file)
     from yolab.jobs.session import Session
     from yolab.registry import package  # as above
 
@@ -62,10 +68,14 @@ def run_of(weights: str | Path, storage: str | Path | None = None) -> dict[str, 
     return find_runs.named_run(Session.at(storage).uri, named)
 
 
-def _file(weights: str | Path, storage: str | Path | None) -> Path:
+@contextmanager
+def _file(weights: str | Path, storage: str | Path | None) -> Iterator[Path]:
+    """Give the file of weights, or of a run's, as a local one inside the block."""
     run = run_of(weights, storage)
     if run is None:
-        return Path(weights)
+        yield Path(weights)
+        return
     from yolab.tracking.tags import WEIGHTS_TAG
 
-    return Path(run["tags"][WEIGHTS_TAG])
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Storage.file(run["tags"][WEIGHTS_TAG], Path(scratch))

@@ -14,11 +14,13 @@ from yolab.data import coco
 from yolab.errors import GateError, UsageError
 from yolab.evaluation.score_names import METRICS
 from yolab.models import weights
+from yolab.models.detector import Detector
 from yolab.models.fold import fold
 from yolab.models.spec import DetectorSpec
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
 from yolab.search.trial import TrialState
+from yolab.storage import Storage
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
 CHAMPION = "champion"
@@ -77,17 +79,13 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     if MLflow can't be used.
     """
     called = find_runs.place_of(run)
-    trained_file = Path(run["tags"][tags.WEIGHTS_TAG])
-    if not trained_file.exists():
-        raise UsageError(f"The weights of {called} are no longer at {trained_file}: train it again.")
-    fingerprint = weights.fingerprint(trained_file)
+    fingerprint, trained, about = _weights_of(run, called)
     champion = _champion(uri, name)
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
         metrics = _metrics_in(champion.tags)
         _require([gates.verdict_on_ap50(metrics, least_ap50)], called)
         return Promotion(name, str(champion.version), called, False, (), metrics)
 
-    trained, about = weights.load(trained_file)
     dataset = record.validation_set_of(uri, run)
     label_of = dataset.labels_of(about.names, called)
     evidence = gates.Evidence(trained, fold(trained), dataset, label_of, about.image_size, least_ap50)
@@ -104,6 +102,17 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     metrics = _metrics_in(lineage)
     version = _register(uri, name, packaged, lineage, _described(run, about, dataset, metrics))
     return Promotion(name, version, called, True, verdicts, metrics)
+
+
+def _weights_of(run: dict[str, Any], called: str) -> tuple[str, Detector, DetectorSpec]:
+    """Return the fingerprint of a run's weights, and its detector. Raises UsageError if they are gone."""
+    where = run["tags"][tags.WEIGHTS_TAG]
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = Storage.file(where, Path(scratch))
+            return weights.fingerprint(file), *weights.load(file)
+        except FileNotFoundError:
+            raise UsageError(f"The weights of {called} are no longer at {where}: train it again.") from None
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:

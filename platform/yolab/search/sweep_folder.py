@@ -149,7 +149,7 @@ def sweeps_in(storage: Storage) -> list[SweepFolder]:
     """Return the folders of all sweeps, the newest first."""
     places = [storage / name for name in storage.names() if (storage / name).exists(claim.FILE_NAME)]
     folders = [SweepFolder(place) for place in places if _is_sweep(place)]
-    return sorted(folders, key=lambda folder: folder.place.age_seconds(claim.FILE_NAME))
+    return sorted(folders, key=lambda folder: -folder.place.written_at(claim.FILE_NAME))
 
 
 def _is_sweep(place: Storage) -> bool:

@@ -1,5 +1,6 @@
 """Where runs, sweeps and what belongs to them are kept."""
 
+from yolab.storage.folder import Folder
 from yolab.storage.place import Storage
 
-__all__ = ["Storage"]
+__all__ = ["Folder", "Storage"]

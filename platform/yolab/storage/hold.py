@@ -12,24 +12,25 @@ from yolab.errors import UsageError
 from yolab.polling import every_second
 from yolab.storage.place import Storage
 
-_MARK = "alive"
 _BEAT_SECONDS = 2.0
+_WAIT_SECONDS = 0.1
 _ALIVE_SECONDS = 15.0  # without a sign of life, before its command counts as killed
 
 
 class Hold:
-    """The hold that one command may have on the folder of a run, a sweep or a table."""
+    """The hold that one command may have on the place of a run, a sweep or a table, or on what the `mark` is for."""
 
-    def __init__(self, place: Storage) -> None:
-        self.place = place
+    def __init__(self, place: Storage, mark: str = "alive") -> None:
+        self.place, self._mark = place, mark
         self.lost = False  # held, until another one took it over
         self._beaten = 0.0
 
     def is_held(self) -> bool:
         """Return whether somebody works on it."""
         try:
-            host, _, process = self.place.read(_MARK).decode().partition(" ")
-            recent = self.place.age_seconds(_MARK) < _ALIVE_SECONDS
+            host, _, process = self.place.read(self._mark).decode().partition(" ")
+            # both by the clock of who keeps the mark: those of two machines may differ
+            recent = self.place.now() - self.place.written_at(self._mark) < _ALIVE_SECONDS
         except FileNotFoundError:
             return False
         return recent and (host != platform.node() or _lives(int(process)))
@@ -43,18 +44,37 @@ class Hold:
     def held(self) -> Iterator[None]:
         """Be the one who works on it inside the block, with a sign of life every other second. Raises UsageError if
         another one does."""
-        if not self.place.create(_MARK, _own_mark()):
+        if not self._taken():
             self.require_free()
-            self.place.remove(_MARK)  # of a command that was killed
-            if not self.place.create(_MARK, _own_mark()):
-                self.require_free()
+        with self._kept():
+            yield
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """As `held`, but wait as long as another one works on it."""
+        while not self._taken():
+            time.sleep(_WAIT_SECONDS)
+        with self._kept():
+            yield
+
+    def _taken(self) -> bool:
+        """Take it if nobody has it any more; return whether that went well."""
+        if self.place.create(self._mark, _own_mark()):
+            return True
+        if self.is_held():
+            return False
+        self.place.remove(self._mark)  # of a command that was killed
+        return self.place.create(self._mark, _own_mark())
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
         self.lost = False
         try:
             with every_second(self._beat):
                 yield
         finally:
             if not self.lost:
-                self.place.remove(_MARK)
+                self.place.remove(self._mark)
 
     def _beat(self) -> None:
         """Give a sign of life, or notice that another one has the folder: two may find the mark of a killed command at
@@ -62,12 +82,12 @@ class Hold:
         if self.lost or time.monotonic() - self._beaten < _BEAT_SECONDS:
             return
         try:
-            self.lost = self.place.read(_MARK) != _own_mark()
+            self.lost = self.place.read(self._mark) != _own_mark()
         except FileNotFoundError:
             self.lost = True
         if not self.lost:
             self._beaten = time.monotonic()
-            self.place.write(_MARK, _own_mark())
+            self.place.write(self._mark, _own_mark())
 
 
 def _own_mark() -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from mlflow.entities import Metric
 
-from yolab.storage import Storage
+from yolab.storage import Folder, Storage
 from yolab.storage.checkpoints import DamagedCheckpointError
 from yolab.storage.document import FORMAT, check_version
 from yolab.tracking import metric_names
@@ -61,7 +61,7 @@ def _send(entries: Sequence[Entry], mlflow: Any, run_id: str) -> int:
 
 def read_entries(path: Path) -> list[Entry]:
     """Return the whole entries of a journal's file, oldest first, without touching it; none if it isn't there."""
-    return entries_in(Storage(path.parent), path.name)
+    return entries_in(Folder(path.parent), path.name)
 
 
 def entries_in(place: Storage, name: str = FILE_NAME) -> list[Entry]:

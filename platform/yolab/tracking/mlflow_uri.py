@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from mlflow.utils.rest_utils import http_request
 
 from yolab.errors import UsageError
 from yolab.experiment import Experiment
+from yolab.storage import Folder, Storage
 
 SQLITE = "sqlite:///"
 KNOCK_SECONDS = 5.0
@@ -19,23 +21,27 @@ _USER = re.compile(r"(?<=://)(?!/)\S*@")  # up to the last @, which a password m
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&\s]*")
 
 
-def tracking_uri(experiment: Experiment, default: str) -> str:
+def tracking_uri(experiment: Experiment, default: Callable[[], str]) -> str:
     """Return the MLflow URI of an experiment: its own, else the default. The folder of an SQLite file is made. Raises
     UsageError."""
     configured = experiment.tracking.uri
-    uri = default if configured == "auto" else absolute(configured)
+    uri = default() if configured == "auto" else absolute(configured)
     file = sqlite_file(uri)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
     return uri
 
 
-def default_uri(storage: Path) -> str:
+def default_uri(storage: Storage) -> str:
     """Return the MLflow URI of MLFLOW_TRACKING_URI, else that of an SQLite file in the storage. Raises UsageError."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given and "?" in str(storage):
+    if given:
+        return absolute(given)
+    if not isinstance(storage, Folder):
+        raise UsageError(f"MLflow's file can't be in {storage}: set MLFLOW_TRACKING_URI to a server's address.")
+    if "?" in str(storage):
         raise UsageError(f"MLflow's file can't be in {storage}, because of the ?: name another --storage.")
-    return absolute(given or f"{SQLITE}{storage}/mlflow.db")
+    return absolute(f"{SQLITE}{storage}/mlflow.db")
 
 
 def absolute(uri: str) -> str:

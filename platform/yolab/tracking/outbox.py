@@ -3,7 +3,6 @@
 Who writes it never waits for MLflow and decides nothing by it; who delivers it may do so later, again, or elsewhere.
 """
 
-import fcntl
 import json
 import logging
 import tempfile
@@ -17,6 +16,7 @@ from yolab.search.trial import TrialState
 from yolab.storage import Storage
 from yolab.storage.checkpoints import FOLDER, Checkpoints
 from yolab.storage.document import FORMAT, check_version, read_document, write_document
+from yolab.storage.hold import Hold
 from yolab.tracking import mlflow_runs
 from yolab.tracking.flusher import Flusher
 from yolab.tracking.journal import FILE_NAME as JOURNAL
@@ -24,7 +24,7 @@ from yolab.tracking.journal import entries_in, read_entries, send_entries
 
 FILE_NAME = "outbox.jsonl"
 PATIENCE_SECONDS = 20.0
-_DELIVERED, _LOCK = "outbox-delivered.json", "outbox.lock"
+_DELIVERED, _LOCK = "outbox-delivered.json", "outbox-delivering"
 _VERSION = 1
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,8 @@ class Outbox:
     def deliver(self, uri: str, journal: Path | None = None) -> None:
         """Send what MLflow at `uri` has yet to hear, with a running training's journal. What was sent is not sent
         again. Raises YolabError, or whatever MLflow raises, at the first message that it doesn't take."""
-        with self._alone():
+        # two who open a run at the same time would make two of it
+        with Hold(self.place, _LOCK).awaited():
             delivered, messages = self._delivered(), self._messages()
             for message in [each for each in messages if "file" not in each][delivered["notes"] :]:
                 delivered["run_id"] = self._send_note(message, uri, delivered["run_id"])
@@ -136,14 +137,6 @@ class Outbox:
     def _count(self, delivered: dict[str, Any], kind: str) -> None:
         delivered[kind] += 1
         write_document(self.place, _DELIVERED, delivered, _VERSION)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only one who delivers: two who open a run at the same time would make two of it."""
-        self.place.path.mkdir(parents=True, exist_ok=True)
-        with (self.place.path / _LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 class Delivery:

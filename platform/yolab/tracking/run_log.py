@@ -4,9 +4,9 @@ import logging
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from yolab.errors import is_interruption
+from yolab.storage import Storage
 
 FILE_NAME = "log.txt"
 _SAID = ("loss", "ap", "ap50", "lr", "epoch_seconds")
@@ -15,11 +15,10 @@ logger = logging.getLogger("yolab")
 
 
 @contextmanager
-def written(folder: Path) -> Iterator[None]:
-    """Append what yolab logs inside the block to the log in a run's folder, with the traceback of what ends it.
+def written(place: Storage) -> Iterator[None]:
+    """Append what yolab logs inside the block to the log in a run's place, with the traceback of what ends it.
     Warnings are printed as well."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / FILE_NAME)
+    handler = _Appender(place)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers = [handler, *([logging.lastResort] if logging.lastResort else [])]
     before = logger.level
@@ -39,6 +38,22 @@ def written(folder: Path) -> Iterator[None]:
             logger.removeHandler(each)
         logger.setLevel(before)
         handler.close()
+
+
+class _Appender(logging.Handler):
+    """Adds lines to the log in a place."""
+
+    def __init__(self, place: Storage) -> None:
+        super().__init__()
+        self.place, self.busy = place, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.busy:  # the storage itself has something to say
+            self.busy = True
+            try:
+                self.place.append(FILE_NAME, self.format(record).encode())
+            finally:
+                self.busy = False
 
 
 def say_epoch(epoch: int, metrics: Mapping[str, float]) -> None:

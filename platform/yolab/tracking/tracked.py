@@ -55,7 +55,7 @@ def tracked(run: Storage, uri: str, scratch: Path) -> Iterator[Tracking]:
     flusher = Flusher(lambda: outbox.deliver(uri, journal.path))
     with mlflow_runs.system_metrics(uri, lambda: outbox.run_id):
         try:
-            with run_log.written(run.path):
+            with run_log.written(run):
                 yield Tracking(journal, outbox, flusher)
         finally:
             outbox.file(run_log.FILE_NAME)

@@ -17,7 +17,7 @@ from yolab.evaluation.detect import detect
 from yolab.experiment import Experiment
 from yolab.models.device import choose_device
 from yolab.models.spec import DetectorSpec
-from yolab.storage import Storage
+from yolab.storage import Folder
 from yolab.training.loop import train
 from yolab.training.reporter import Reporter
 
@@ -61,7 +61,7 @@ def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
     recipe = experiment.recipe.model_copy(update={"batch": batch, **long_enough})
     experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
     with contextlib.suppress(_EnoughError), tempfile.TemporaryDirectory() as scratch:
-        train(experiment, data, Reporter(Storage(Path(scratch)), None), progress=count)
+        train(experiment, data, Reporter(Folder(Path(scratch)), None), progress=count)
     step_seconds = statistics.median(end - start for start, end in itertools.pairwise(times[_WARM_UP:]))
 
     device = choose_device()

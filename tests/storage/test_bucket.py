@@ -1,0 +1,158 @@
+"""A bucket whose server is away, busy, or cut off in the middle; what can't be used; what is announced."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from yolab.errors import UsageError, YolabError
+from yolab.storage import Storage, bucket
+from yolab.storage.checkpoints import Checkpoints
+
+
+class Line(ThreadingHTTPServer):
+    """The line to an S3 server; the next requests suffer what `faults` has for them, "" for none."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.server, self.faults, self.asked = urlsplit(server).netloc, list[str](), 0
+
+
+class _Passing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Line
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        self.server.asked += 1
+        fault = self.server.faults.pop(0) if self.server.faults else ""
+        if fault == "cut":  # in the middle of what is sent
+            self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+            self.close_connection = True
+            return
+        if self.headers.get("Expect") == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if fault == "busy":
+            self.wfile.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
+            return
+        line = http.client.HTTPConnection(self.server.server)
+        line.request(self.command, self.path, content, {k: v for k, v in self.headers.items() if k != "Expect"})
+        answer = line.getresponse()
+        found = answer.read()
+        line.close()
+        if fault == "lost":  # it was done, and nobody hears of it
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(found[: len(found) // 2] if fault == "torn" else found)
+        self.close_connection = fault == "torn"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def line(s3: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """The line to the server, which everybody asks by from here on, with pauses too short to wait for."""
+    made = Line(s3_server)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.server_address[1]}")
+    monkeypatch.setattr(bucket, "_FIRST_PAUSE_SECONDS", 0.01)
+    bucket._client.cache_clear()
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def place(s3: str, line: Line) -> Storage:
+    return Storage.at(f"{s3}/runs")
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "lost", "torn"])
+def test_what_is_asked_is_done_though_the_server_fails_three_times(fault, place, line, tmp_path, caplog):
+    (tmp_path / "file").write_bytes(b"file" * 10_000)
+    asked = {
+        "write": lambda: place.write("a", b"1" * 1000),
+        "create": lambda: place.create("lock", b"mine"),
+        "append": lambda: place.append("log", b"one"),
+        "keep": lambda: place.keep(tmp_path / "file"),
+        "copy": lambda: place.copy("a", "b"),
+    }
+    done = {}
+    for name, ask in asked.items():
+        line.faults = [fault, fault, fault]
+        done[name] = ask()
+    assert done["create"] is True
+    line.faults = [fault]
+    assert place.names() == ["a", "b", "file", "lock", "log"]
+    for name, content in {"a": b"1" * 1000, "b": b"1" * 1000, "file": b"file" * 10_000, "log": b"one\n"}.items():
+        line.faults = [fault, fault]
+        assert place.read(name) == content
+    assert "It is asked again" in caplog.text
+
+
+def test_a_lock_that_another_one_has_is_not_taken_though_an_answer_is_lost(place, line):
+    place.write("lock", b"another's")
+    line.faults = ["lost", "busy"]
+    assert place.create("lock", b"mine") is False
+
+
+def test_a_server_that_stays_away_is_told(place, line, monkeypatch):
+    monkeypatch.setattr(bucket, "_PATIENCE_SECONDS", 0.3)
+    line.faults = ["busy"] * 1000
+    with pytest.raises(YolabError, match=f"{place} can't be used: .*503"):
+        place._ask(lambda s3: s3.head_object(Bucket=place.bucket, Key="a"), patience=0.3)
+
+
+def test_a_checkpoint_whose_upload_is_cut_for_good_is_never_announced(place, line, tmp_path, monkeypatch):
+    checkpoints = Checkpoints(place)
+    (tmp_path / "made").mkdir()
+    for name in ("optimiser", "trained", "weights"):
+        (tmp_path / "made" / name).write_bytes(b"epoch 1")
+    checkpoints.save(1, tmp_path / "made")
+    monkeypatch.setattr(bucket.Bucket._ask, "__defaults__", (0.1,))
+    line.faults = [""] + ["cut"] * 1000
+    with pytest.raises(YolabError, match="can't be used"):
+        checkpoints.save(2, tmp_path / "made")
+    line.faults = []
+    assert [found.name[:6] for found in checkpoints.candidates()] == ["000001"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, "NoSuchBucket"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "credentials"),
+        ({"AWS_PROFILE": "nobody"}, "nobody"),
+    ],
+)
+def test_what_will_be_no_different_the_next_time_is_refused_at_once(change, told, s3, line, tmp_path, monkeypatch):
+    for name, value in change.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    bucket._client.cache_clear()
+    with pytest.raises(UsageError, match=rf"s3://nobody-has-it/runs can't be used: .*{told}"):
+        Storage.at("s3://nobody-has-it/runs").require_writable()
+
+
+def test_a_large_file_is_sent_in_parts(s3, place, line, tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket, "_SINGLE_BYTES", 1 << 20)
+    (tmp_path / "file").write_bytes(bytes(20 << 20))
+    line.faults = ["busy", "", "cut"]
+    place.keep(tmp_path / "file")
+    assert place.size() == 20 << 20
+    assert boto3.client("s3").list_multipart_uploads(Bucket=place.bucket).get("Uploads", []) == []
