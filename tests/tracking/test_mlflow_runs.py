@@ -9,6 +9,7 @@ import pytest
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, build
 from yolab.search.trial import TrialState
+from yolab.storage import Folder, Storage
 from yolab.tracking import mlflow_runs, mlflow_uri
 
 
@@ -22,7 +23,7 @@ def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the
     storage = tmp_path / "runs"
 
     def uri_of(described: Experiment) -> str:
-        return mlflow_uri.tracking_uri(described, mlflow_uri.default_uri(storage))
+        return mlflow_uri.tracking_uri(described, lambda: mlflow_uri.default_uri(Folder(storage)))
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert uri_of(experiment()) == f"sqlite:///{storage}/mlflow.db"
@@ -35,9 +36,9 @@ def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert mlflow_uri.default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert mlflow_uri.default_uri(Storage.at("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
     own = experiment(**{"tracking.uri": "sqlite:///own.db"})
-    assert mlflow_uri.tracking_uri(own, "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
+    assert mlflow_uri.tracking_uri(own, lambda: "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
 
 
 def test_one_key_is_one_run_however_often_it_is_opened(mlflow_uri: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from yolab.errors import UsageError, YolabError
+from yolab.storage import Folder
 from yolab.tracking import mlflow_runs
 from yolab.tracking.mlflow_uri import absolute, database_is_missing, default_uri, without_password
 
@@ -51,7 +52,7 @@ def test_the_options_of_a_database_stay(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_storage_whose_path_would_be_read_as_options_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match=r"because of the \?"):
-        default_uri(Path("/what?/runs"))
+        default_uri(Folder(Path("/what?/runs")))
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])

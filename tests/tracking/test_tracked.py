@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.reporting import Recorder, folder_reporter, newest
-from yolab.storage import Folder, Storage
+from yolab.storage import Folder
 from yolab.tracking.journal import FILE_NAME, Journal
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.tracking.outbox import Outbox
@@ -76,7 +76,7 @@ def test_what_was_not_durable_is_repeated_and_in_the_journal_once(
     failing = untracked(folder)
     train(failing, range(1, 3), tmp_path / "scratch")
     with monkeypatch.context() as patched:
-        patched.setattr(Storage, "write", fails)  # as the manifest is
+        patched.setattr(Folder, "write", fails)  # as the manifest is
         with pytest.raises(ConnectionError):
             train(failing, range(3, 5), tmp_path / "scratch")
     again = untracked(folder)
