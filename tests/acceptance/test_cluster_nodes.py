@@ -1,6 +1,7 @@
 """A cluster of two nodes with addresses of their own, each in a network namespace, on a host whose name means itself,
 as Debian has it. The second has a folder that the first doesn't share with it."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from tests import tiny_set
+from tests.acceptance.servers import BUCKET_KEYS, mlflow_server, s3_server
 from yolab.experiment import build
 
 pytestmark = [
@@ -22,6 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="namespaces need root and iproute2"),
 ]
 
+MLFLOW_PORT, S3_PORT = 5000, 5001
 HEAD, OTHER = "10.231.77.1", "10.231.77.2"
 NODES = {"yolab-head": HEAD, "yolab-other": OTHER}
 BRIDGE, CABLES = "yolab-bridge", ("yolab-0", "yolab-1")
@@ -67,6 +70,7 @@ def cluster(network: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
     (folder / "token").write_text("of this test alone, long enough")
     (folder / "own").mkdir()
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    environment |= {**BUCKET_KEYS, "AWS_ENDPOINT_URL": f"http://{HEAD}:{S3_PORT}"}
     address = f"{HEAD}:6379"
     head = [*RAY, "--head", "--port=6379", f"--node-ip-address={HEAD}", "--include-dashboard=false"]
     other = [*RAY, f"--address={address}", f"--node-ip-address={OTHER}"]
@@ -113,6 +117,26 @@ def test_workers_on_two_nodes_find_each_other(cluster, command, tmp_path):
     run = tmp_path / "runs" / "tiny"
     assert (run / "weights.safetensors").exists()
     assert yaml.safe_load((run / "experiment.yaml").read_text())["compute"]["precision"] in ("bf16", "fp32")
+
+
+def test_nodes_that_share_no_folder_for_runs_train_into_a_bucket(cluster, command, tmp_path):
+    environment, own = cluster
+    within = ["ip", "netns", "exec", "yolab-head"]
+    with (
+        s3_server(tmp_path, S3_PORT, HEAD, within),
+        mlflow_server(tmp_path, MLFLOW_PORT, HEAD, within) as mlflow,
+    ):
+        told = environment | {"YOLAB_STORAGE": "s3://lab/runs", "MLFLOW_TRACKING_URI": mlflow}
+        own.joinpath("elsewhere").mkdir()  # from where the driver works; the other node has no such folder
+        tiny = shutil.copy(tmp_path / "tiny.yaml", own / "elsewhere")
+        trained = on_head([*command[:4], tiny, "--json"], own / "elsewhere", told)
+        assert trained.returncode == 0, trained.stderr
+        assert json.loads(trained.stdout)["weights"] == "s3://lab/runs/tiny/weights.safetensors"
+        logs = on_head([*command[:3], "logs", "tiny"], tmp_path, told)
+        assert "epoch 1" in logs.stdout, logs.stderr
+        promoted = on_head([*command[:3], "promote", "tiny", "--model", "tiny", "--min-ap50", "0"], tmp_path, told)
+        assert promoted.returncode == 0, promoted.stderr
+    assert {path.name for path in (own / "elsewhere").iterdir()} == {"tiny.yaml"}
 
 
 @pytest.mark.parametrize(("verb", "unshared"), [("train", "runs"), ("train", "data"), ("sweep", "runs")])

@@ -3,14 +3,12 @@
 import json
 import math
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 import yaml
 
 from tests import tiny_set
+from tests.acceptance.servers import mlflow_server
 from tests.reporting import folder_reporter
 from yolab.experiment import build
 from yolab.search.sweep_folder import SweepFolder
@@ -31,33 +30,6 @@ from yolab.training.reporter import Reporter
 
 SECONDS_AWAY = 10
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
-
-
-@contextmanager
-def mlflow_server(home: Path, port: int) -> Iterator[None]:
-    """A real server over SQLite; killed with all its processes."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
-    with (home / "server.log").open("ab") as log:
-        server = subprocess.Popen([*command, *stores], cwd=home, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}/health", server)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(url)
 
 
 @pytest.fixture
