@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from yolab.errors import is_interruption
-from yolab.signals import answered_afterwards
+from yolab.signals import answered_afterwards, first_noted
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +74,33 @@ def test_what_was_ignored_stays_ignored():
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_is_noted_and_a_further_ctrl_c_answered(number):
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with first_noted() as told:
+            assert not told()
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)  # schedulers tell twice
+            assert told()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        for each, answer in before.items():
+            signal.signal(each, answer)
+
+
+def test_outside_the_main_thread_nothing_is_noted():
+    said = []
+
+    def work() -> None:
+        with first_noted() as told:
+            said.append(told())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert said == [False]

@@ -2,8 +2,9 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # of batch schedulers, and of a terminal that is closed
 
@@ -48,3 +49,25 @@ def answered_afterwards(signals: Iterable[signal.Signals]) -> Iterator[None]:
     finally:
         for one in dict.fromkeys(told):
             signal.raise_signal(one)
+
+
+@contextmanager
+def first_noted() -> Iterator[Callable[[], bool]]:
+    """Note the first signal that tells the job to stop instead of answering it, and give what says whether there was
+    one. A further Ctrl-C is answered at once; batch schedulers often tell twice. Only the main thread notes any."""
+    told: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if told and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        told.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    signals = [signal.SIGINT, *STOP_SIGNALS]
+    with answered_as_before(signals):
+        for number in signals:
+            if callable(signal.getsignal(number)):  # neither ignored nor left to the system
+                signal.signal(number, note)
+        yield lambda: bool(told)

@@ -140,7 +140,7 @@ def test_without_an_older_one_a_damaged_checkpoint_is_said_in_a_sentence(damaged
 def test_a_checkpoint_of_a_newer_yolab_is_not_taken_for_a_damaged_one(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "run")
     last = newest(tmp_path / "run")
-    (last / "optimiser.pt").write_bytes(torch_saved({"format": 2})(b""))
+    (last / "optimiser.pt").write_bytes(torch_saved({"format": 3})(b""))
     describe_again(last)
     with pytest.raises(UsageError, match="written by a newer yolab"):
         reporter_in(tmp_path / "run").restore(lambda folder: checkpoint.load(folder, fresh_state()))

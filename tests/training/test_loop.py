@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,14 @@ from yolab.experiment import Assigner, Experiment, Model, Scale, build
 from yolab.losses import detection_loss
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.spec import DetectorSpec
+from yolab.storage import Folder
+from yolab.tracking.journal import Journal, read_entries
+from yolab.tracking.outbox import Outbox
+from yolab.tracking.tracked import Tracking
 from yolab.training.ema import Ema
 from yolab.training.loop import EVALUATION, train
 from yolab.training.optimiser import clip, make_optimiser
-from yolab.training.reporter import Reporter
+from yolab.training.reporter import Observer, Reporter
 
 
 def experiment(root: Path, **changes: object) -> Experiment:
@@ -59,6 +65,79 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set
         ours, theirs = (load_file(newest(folder) / name) for folder in (undisturbed, stopped))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
     assert not of_a_later_epoch.exists()
+
+
+class Leaving(Observer):
+    """Wants to leave after so many batches, once, as somebody who presses Ctrl-C."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def progress(self, *_: int) -> None:
+        self.left -= 1
+
+    def should_leave(self) -> bool:
+        return self.left == 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_set, tmp_path_factory) -> Path:
+    """The folder of a run of two epochs of six batches, a step of the optimiser for every two."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    train_on(experiment(small_set, **IN_TWOS), folder_reporter(folder, Tracking(*observed(folder))))
+    return folder
+
+
+IN_TWOS = {"recipe__epochs": 2, "recipe__batch": 4, "recipe__nominal_batch": 8, "recipe__steps_at_least": 1}
+
+
+def observed(folder: Path) -> tuple[Journal, Outbox, None]:
+    return Journal(folder / "journal.jsonl"), Outbox(Folder(folder)), None
+
+
+@pytest.mark.parametrize("leaves", [[1], [2, 1], [5], [6], [7], [10]])
+def test_a_run_that_leaves_at_a_step_goes_on_from_there_to_the_bit(leaves, undisturbed, small_set, tmp_path):
+    batches = list[tuple[int, int]]()
+    for number in [*leaves, 100]:
+        leaving = Leaving(number)
+
+        def progress(epoch: int, done: int, total: int, leaving: Leaving = leaving) -> None:
+            leaving.progress()
+            batches.append((epoch, done))
+
+        reporter = folder_reporter(tmp_path, Tracking(*observed(tmp_path)), leaving)
+        with pytest.raises(KeyboardInterrupt) if number < 100 else nullcontext():
+            train_on(experiment(small_set, **IN_TWOS), reporter, progress=progress)
+    assert batches == [(epoch, done) for epoch in (1, 2) for done in range(1, 7)]
+    for name in ("weights.safetensors", "trained.safetensors"):
+        ours, theirs = (load_file(newest(folder) / name) for folder in (tmp_path, undisturbed))
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    ours, theirs = (read_entries(newest(folder) / "journal.jsonl") for folder in (tmp_path, undisturbed))
+    for own, other in zip(ours, theirs, strict=True):
+        assert own["epoch"] == other["epoch"]
+        same = [name for name in other["metrics"] if "second" not in name]
+        assert {name: own["metrics"][name] for name in same} == {name: other["metrics"][name] for name in same}
+
+
+def test_the_state_is_saved_within_an_epoch_as_often_as_is_asked(undisturbed, small_set, tmp_path, monkeypatch):
+    saved = []
+
+    class Seen(Observer):
+        def checkpoint_made(self, folder: Path) -> None:
+            saved.append(round((seconds[0] - begun) / 60))
+
+    begun = time.monotonic()
+    seconds = [begun]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+
+    def a_minute_later(*_: int) -> None:
+        seconds[0] += 60
+
+    asked = experiment(small_set, **IN_TWOS, compute__checkpoint_minutes=2.5)
+    train_on(asked, folder_reporter(tmp_path, Seen()), progress=a_minute_later)
+    assert saved == [3, 6, 10, 12]  # at a step of the optimiser; each epoch has its own at its end
+    ours, theirs = (load_file(newest(folder) / "weights.safetensors") for folder in (tmp_path, undisturbed))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @pytest.mark.parametrize("optimiser", [{}, ADAMW | {"recipe__optimiser__lr": 0.005}], ids=["sgd", "adamw"])

@@ -86,12 +86,13 @@ class EpochBatches(Sampler):
         self.batches = batches_an_epoch(self.samples, batch)
         self.seed, self.rank, self.workers = seed, rank, workers
         self.epoch = 1
+        self.done = 0  # batches of the epoch that are not wanted again
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.whole_batches():
+        for batch in self.whole_batches()[self.done :]:
             yield batch[self.rank :: self.workers]
 
     def whole_batches(self) -> list[list[Key]]:
@@ -181,8 +182,8 @@ def training_loader(
     rank: int = 0,
     workers: int = 1,
 ) -> tuple[Loader, EpochBatches]:
-    """Return the loader of (images, Targets), of the worker `rank` of so many, and its sampler, whose `epoch` the
-    caller sets before each epoch."""
+    """Return the loader of (images, Targets), of the worker `rank` of so many, and its sampler, whose `epoch` and
+    `done` the caller sets before each epoch."""
     processes, keep_bytes = compute.loader_processes, round(compute.image_cache_gib * 2**30)
     repeats = repeat_factors(dataset, data.repeat_threshold)
     sampler = EpochBatches(repeats, batch, seed, rank, workers)

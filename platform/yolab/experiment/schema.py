@@ -186,6 +186,7 @@ class Compute(Section):
     loader_processes: int = Field(0, ge=0)
     image_cache_gib: float = Field(1.0, ge=0, description="of decoded images, kept by each process that loads them")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    checkpoint_minutes: float = Field(10.0, gt=0, description="at most, between two, beside one after each epoch")
 
     @property
     def devices(self) -> int:

@@ -23,6 +23,7 @@ from yolab.models.device import named_device
 from yolab.preflight import CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
+from yolab.signals import first_noted
 from yolab.storage import Storage, claim
 from yolab.storage.checkpoints import Checkpoints
 from yolab.storage.hold import Hold
@@ -148,8 +149,12 @@ def _learn(
         watcher.progress("Training", (epoch - 1) * total + done, epochs * total)
 
     if experiment.compute.workers == 1:
-        with tempfile.TemporaryDirectory() as scratch, tracked(place, uri, Path(scratch)) as tracking:
-            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say)])
+        with (
+            first_noted() as told,
+            tempfile.TemporaryDirectory() as scratch,
+            tracked(place, uri, Path(scratch)) as tracking,
+        ):
+            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say), _Leaving(told)])
             learn(experiment, checked.data, reporter, device=device, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
@@ -172,6 +177,16 @@ class _Announcer(Observer):
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.say(epoch, metrics)
+
+
+class _Leaving(Observer):
+    """Wants the run to leave when somebody was told to stop."""
+
+    def __init__(self, told: Callable[[], bool]) -> None:
+        self.told = told
+
+    def should_leave(self) -> bool:
+        return self.told()
 
 
 def _draw(dataset: Dataset, place: Storage, outbox: Outbox) -> None:

@@ -24,9 +24,9 @@ class Checkpoints:
     """The checkpoints of the run in the place `run`, of which so many are kept: the last may be damaged, the one before
     it is whole.
 
-    Each is a folder `checkpoints/<epoch>-<digest>/`. Its manifest, with the size and the SHA-256 of every file, is
-    written last: a folder without one is no checkpoint. A run that takes over another's state goes on from `start`, a
-    checkpoint of that one.
+    Each is a folder `checkpoints/<epoch>-<digest>/`, in mid-epoch `<epoch>.<batches>-<digest>`. Its manifest, with the
+    size and the SHA-256 of every file, is written last: a folder without one is no checkpoint. A run that takes over
+    another's state goes on from `start`, a checkpoint of that one.
     """
 
     def __init__(self, run: Storage, kept: int = 2, start: Storage | None = None) -> None:
@@ -44,11 +44,12 @@ class Checkpoints:
             earlier = Checkpoints(self._start.parent.parent)._whole()
             yield from (checkpoint for checkpoint in earlier if checkpoint.name <= self._start.name)
 
-    def save(self, epoch: int, folder: Path) -> None:
-        """Make the files in a local folder the checkpoint of a finished epoch (from 1)."""
+    def save(self, epoch: int, folder: Path, batches: int = 0) -> None:
+        """Make the files in a local folder the checkpoint after so many finished epochs, and batches of the next."""
         paths = sorted(folder.iterdir())
         manifest = as_bytes({"files": {path.name: _described(path) for path in paths}}, _VERSION)
-        name = f"{epoch:06d}-{hashlib.sha256(manifest).hexdigest()[:8]}"
+        within = f".{batches:06d}" if batches else ""
+        name = f"{epoch:06d}{within}-{hashlib.sha256(manifest).hexdigest()[:8]}"
         for path in paths:
             self._place.keep(path, name)
         self._place.write(f"{name}/{_MANIFEST}", manifest)

@@ -25,11 +25,12 @@ class Tracking(Observer):
         self.journal.restore(checkpoint)
         self._wake()  # for what the killed process could not send any more
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         run_log.say_epoch(epoch, metrics)  # now: a trial that its scheduler stops is ended as soon as this is durable
         self.journal.append(epoch, metrics)
-        if checkpoint is not None:
-            self.journal.copy_into(checkpoint)
+
+    def checkpoint_made(self, folder: Path) -> None:
+        self.journal.copy_into(folder)
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._wake()

@@ -1,7 +1,7 @@
 """The state of a run, in memory and on disk: everything that a resumed run needs to equal an undisturbed one."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +17,17 @@ from yolab.training.reporter import read_of_checkpoint
 WEIGHTS = "weights.safetensors"  # the EMA: the model that the run delivers
 _TRAINED = "trained.safetensors"
 _REST = "optimiser.pt"
-_VERSION = 1
+_VERSION = 2  # 1: only between epochs
+
+
+@dataclass(frozen=True)
+class Within:
+    """How far a run is in the epoch after the last finished one: the batches that are done, the sums of the loss and
+    its parts over them and all workers, and the seconds that they took."""
+
+    batches: int = 0
+    losses: tuple[float, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass
@@ -29,6 +39,7 @@ class State:
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     epoch: int = 0
+    within: Within = Within()  # frozen
 
     def copied(self) -> "Snapshot":
         """Return a copy in the host's memory, which training leaves alone."""
@@ -36,6 +47,7 @@ class State:
         state = {
             FORMAT: _VERSION,
             "epoch": self.epoch,
+            "within": asdict(self.within),
             "ema_updates": self.ema.updates,
             "scaler": self.scaler.state_dict(),
         }
@@ -74,6 +86,7 @@ def load(folder: Path, state: State) -> None:
         state.optimiser.load_state_dict(rest["optimiser"])
         state.scaler.load_state_dict(rest["scaler"])
         state.ema.updates, state.epoch = int(rest["ema_updates"]), int(rest["epoch"])
+        state.within = Within(**rest["within"])
 
 
 def _on_host(model: Detector) -> dict[str, torch.Tensor]:

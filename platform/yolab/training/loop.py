@@ -4,10 +4,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +40,11 @@ from yolab.training.reporter import Reporter
 from yolab.training.schedule import Schedule, follow_schedule, schedule
 from yolab.training.start_watch import StartWatch
 from yolab.training.stopwatch import Stopwatch
+from yolab.training.tracing import traced
 
 Progress = Callable[[int, int, int], None]  # epoch (from 1), batches done, batches of the epoch
 LOSS_PARTS = ("loss_box", "loss_objectness", "loss_class", "loss")
 FAILED_BATCH = "failed_batch.safetensors"
-TRACE = "trace.json"
 EVALUATION = "evaluation"  # the folder of what evaluations leave
 _LOOK_EVERY = 50  # batches; to look at the loss is to wait for the device
 
@@ -61,8 +60,9 @@ def train(
 ) -> dict[str, float]:
     """Train a detector and return the metrics of its last epoch, which are those of the EMA.
 
-    Goes on from the reporter's last checkpoint if there is one. `device` None: the worker's GPU, where there is one. So
-    many steps of the first epoch are traced, after two to warm up. Raises YolabError if the loss stops being a number.
+    Goes on from the reporter's last checkpoint if there is one, in mid-epoch, too. `device` None: the worker's GPU,
+    where there is one. So many steps of the first epoch are traced, after two to warm up. Raises YolabError if the loss
+    stops being a number, KeyboardInterrupt when the reporter wanted to leave, with the state saved.
     """
     recipe, device = experiment.recipe, device or choose_device(workers.rank)
     torch.manual_seed(experiment.seed)
@@ -102,18 +102,17 @@ def train(
     _restore(reporter, workers, lambda folder: checkpoint.load(folder, state))
     if workers.rank == 0:
         detections_file.forget_after(state.epoch, reporter.run / EVALUATION)
-    run = _Run(experiment, state, workers.joined(model, device), batches, sampler, plan, precision, workers, progress)
+    joined = workers.joined(model, device)
+    run = _Run(experiment, about, state, joined, batches, sampler, plan, precision, workers, progress)
 
     metrics: dict[str, float] = {}
     ended = state.epoch > 0 and _is_to_stop(reporter, workers)  # by patience, before it was resumed
     for epoch in range(state.epoch + 1, recipe.epochs + 1) if not ended else ():
-        started = time.perf_counter()
-        with _traced(profile_steps if workers.rank == 0 else 0, reporter) as step_done:
+        with traced(profile_steps if workers.rank == 0 else 0, reporter) as step_done:
             metrics = run.epoch(epoch, reporter, step_done)
         profile_steps = 0
-        metrics["epoch_seconds"] = time.perf_counter() - started
         metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
-        state.epoch = epoch
+        state.epoch, state.within = epoch, checkpoint.Within()
         if watched and workers.rank == 0:
             watched.look(epoch)
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
@@ -124,8 +123,11 @@ def train(
             if written:
                 written.result()
             reporter.report(epoch, metrics, Path(folder) if written else None)
+        run.saved_at = time.monotonic()
         if _is_to_stop(reporter, workers):
             break
+        if epoch < recipe.epochs and run.wish(reporter) is Wish.LEAVE:
+            raise KeyboardInterrupt
     return metrics
 
 
@@ -142,11 +144,20 @@ def _is_to_stop(reporter: Reporter, workers: Workers) -> bool:
     return any(workers.gather([reporter.should_stop()]))
 
 
+class Wish(IntEnum):
+    """What is wanted of a run between two steps."""
+
+    NOTHING = 0
+    SAVE = 1
+    LEAVE = 2  # with the state saved
+
+
 @dataclass
 class _Run:
     """What the epochs of a run have in common."""
 
     experiment: Experiment
+    about: DetectorSpec
     state: checkpoint.State
     trained: nn.Module
     batches: Loader
@@ -155,21 +166,25 @@ class _Run:
     precision: Precision
     workers: Workers
     progress: Progress
+    saved_at: float = field(default_factory=time.monotonic)
 
     def epoch(self, epoch: int, reporter: Reporter, step_done: Callable[[], None]) -> dict[str, float]:
-        """Make one pass over the data; return the mean loss and its parts over all workers, the learning rate, and
-        where the time of a step went."""
+        """Make one pass over the data, or the rest of it; return the mean loss and its parts over all workers, the
+        learning rate, and where the time of a step went."""
         recipe, state, plan, model = self.experiment.recipe, self.state, self.plan, self.state.model
+        begun, started = state.within.batches, time.perf_counter() - state.within.seconds
         device, model_anchors = model.device, model.anchors.cpu()
         gains = scaled_gains(recipe.loss, len(model.strides), model.classes, self.experiment.data.image_size)
-        self.sampler.epoch = epoch
+        self.sampler.epoch, self.sampler.done = epoch, begun
         _train_mode(self.trained, model)
         state.optimiser.zero_grad()
         parts = torch.zeros(len(LOSS_PARTS), device=device)
+        if begun and self.workers.rank == 0:
+            parts += torch.tensor(state.within.losses, device=device)
         bad_batch = torch.full((), -1, device=device)
-        waiting = 0
+        waiting, wish, last = 0, Wish.NOTHING, plan.batches_an_epoch - 1
         watch = Stopwatch(device)
-        for number, (images, targets) in enumerate(self.batches):
+        for number, (images, targets) in enumerate(self.batches, start=begun):
             batch = (epoch - 1) * plan.batches_an_epoch + number
             accumulate = follow_schedule(state.optimiser, recipe, plan, batch)
             pixels = images.to(device, non_blocking=True).float() / 255
@@ -194,7 +209,8 @@ class _Run:
             parts += batch_parts
             bad_batch = torch.where((bad_batch < 0) & ~batch_parts[3].isfinite(), number, bad_batch)
             waiting += 1
-            if waiting >= accumulate or number == plan.batches_an_epoch - 1:
+            stepped = waiting >= accumulate or number == last
+            if stepped:
                 clip(state.optimiser, state.scaler, recipe.optimiser.clip)
                 state.scaler.step(state.optimiser)
                 state.scaler.update()
@@ -204,11 +220,37 @@ class _Run:
             watch.lap("optimiser")
             step_done()
             self.progress(epoch, number + 1, plan.batches_an_epoch)
-            if number % _LOOK_EVERY == _LOOK_EVERY - 1 or number == plan.batches_an_epoch - 1:
+            looks = number % _LOOK_EVERY == _LOOK_EVERY - 1 or number == last
+            if looks or self.workers.size == 1:  # to ask the others takes time
+                wish = max(wish, self.wish(reporter))
+            saves = wish > Wish.NOTHING and stepped and number < last
+            if looks or saves:
                 self._check(int(bad_batch), epoch, reporter)
+            if saves:
+                self._save_within(number + 1, parts, time.perf_counter() - started, reporter)
+                if wish is Wish.LEAVE:
+                    raise KeyboardInterrupt
+                wish = Wish.NOTHING
         means = (self.workers.sum(parts) / self.workers.size / plan.batches_an_epoch).tolist()
         losses = dict(zip(LOSS_PARTS, means))
-        return losses | {"lr": state.optimiser.param_groups[0]["lr"]} | watch.shares(plan.batches_an_epoch)
+        known = {"lr": state.optimiser.param_groups[0]["lr"], "epoch_seconds": time.perf_counter() - started}
+        return losses | known | watch.shares(plan.batches_an_epoch - begun)
+
+    def wish(self, reporter: Reporter) -> Wish:
+        """Return what is wanted on any rank."""
+        due = time.monotonic() - self.saved_at > 60 * self.experiment.compute.checkpoint_minutes
+        own = Wish.LEAVE if reporter.should_leave() else Wish.SAVE if due else Wish.NOTHING
+        return max(self.workers.gather([own]))
+
+    def _save_within(self, batches: int, parts: Tensor, seconds: float, reporter: Reporter) -> None:
+        """Save the state after so many batches of an epoch, right after a step of the optimiser."""
+        losses = self.workers.sum(parts.clone()).tolist()
+        self.state.within = checkpoint.Within(batches, tuple(losses), seconds)
+        if self.workers.rank == 0:
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoint.save(Path(folder), self.state.copied(), self.about)
+                reporter.save(self.state.epoch, Path(folder), batches)
+        self.saved_at = time.monotonic()
 
     def _at_random_scale(self, pixels: Tensor, targets: Targets, epoch: int, number: int) -> tuple[Tensor, Targets]:
         """Return the batch at a size within `multi_scale` of its own, a multiple of the largest stride, the same on
@@ -277,35 +319,3 @@ def _train_mode(trained: nn.Module, model: Detector) -> None:
     for node in model.nodes.values():
         if not any(parameter.requires_grad for parameter in node.parameters()):
             node.eval()
-
-
-class _Trace:
-    """A torch profiler over the first steps of an epoch, kept with the run as `TRACE`, for chrome://tracing."""
-
-    def __init__(self, steps: int, reporter: Reporter) -> None:
-        self.reporter = reporter
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        if torch.cuda.is_available():
-            activities.append(torch.profiler.ProfilerActivity.CUDA)
-        self.profiler = torch.profiler.profile(
-            activities=activities,
-            schedule=torch.profiler.schedule(wait=1, warmup=1, active=steps, repeat=1),
-            on_trace_ready=self._keep,
-        )
-
-    def __enter__(self) -> Callable[[], None]:
-        self.profiler.__enter__()
-        return self.profiler.step
-
-    def __exit__(self, *error: Any) -> None:
-        self.profiler.__exit__(*error)
-
-    def _keep(self, profiler: Any) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            profiler.export_chrome_trace(str(Path(scratch, TRACE)))
-            self.reporter.save_artifact(Path(scratch, TRACE))
-
-
-def _traced(steps: int, reporter: Reporter) -> AbstractContextManager[Callable[[], None]]:
-    """Give what to call after each step."""
-    return _Trace(steps, reporter) if steps else nullcontext(lambda: None)

@@ -39,11 +39,12 @@ class Patience(Observer):
             with read_of_checkpoint(kept):
                 self.scores = [float(score) for score in json.loads(kept.read_text())]
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         if "ap" in metrics:
             self.scores.append(fitness(metrics))
-        if checkpoint is not None:
-            (checkpoint / _SCORES).write_text(json.dumps(self.scores))
+
+    def checkpoint_made(self, folder: Path) -> None:
+        (folder / _SCORES).write_text(json.dumps(self.scores))
 
     def should_stop(self) -> bool:
         if not self.scores:

@@ -32,8 +32,11 @@ class Observer:
     def restored(self, checkpoint: Path | None) -> None:
         """Hear that the run begins at a checkpoint, or anew; after a DamagedCheckpointError, at an older one."""
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        """Hear of an epoch before it is durable; what is put into the folder of the checkpoint is kept with it."""
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Hear of an epoch before it is durable."""
+
+    def checkpoint_made(self, folder: Path) -> None:
+        """Hear of a checkpoint before it is saved; what is put into its folder is kept with it."""
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Hear of an epoch when it is durable."""
@@ -43,6 +46,10 @@ class Observer:
 
     def should_stop(self) -> bool:
         """Return whether to stop after the epoch that was saved last."""
+        return False
+
+    def should_leave(self) -> bool:
+        """Return whether to save the state at the next step and leave, to go on with the run another time."""
         return False
 
 
@@ -96,15 +103,27 @@ class Reporter:
         Called by every rank, equally often; only rank 0 passes a checkpoint, a folder that it may delete afterwards.
         """
         for observer in self.observers:
-            observer.epoch_ended(epoch, metrics, checkpoint)
-        if self.checkpoints and checkpoint is not None:
-            self.checkpoints.save(epoch, checkpoint)
+            observer.epoch_ended(epoch, metrics)
+        if checkpoint is not None:
+            self.save(epoch, checkpoint)
         for observer in self.observers:
             observer.epoch_saved(epoch, metrics)
+
+    def save(self, epoch: int, checkpoint: Path, batches: int = 0) -> None:
+        """Make the files in a folder the checkpoint after so many finished epochs and batches of the next. Called by
+        rank 0; it may delete the folder afterwards."""
+        for observer in self.observers:
+            observer.checkpoint_made(checkpoint)
+        if self.checkpoints:
+            self.checkpoints.save(epoch, checkpoint, batches)
 
     def should_stop(self) -> bool:
         """Return whether somebody on this rank wants the run to end after the last epoch, its state saved."""
         return any(observer.should_stop() for observer in self.observers)
+
+    def should_leave(self) -> bool:
+        """Return whether somebody on this rank wants the run to leave at the next step, its state saved."""
+        return any(observer.should_leave() for observer in self.observers)
 
     def save_artifact(self, path: Path, under: str = "") -> None:
         """Keep a file (picture, table, weights) with the run, in its folder `under`."""
