@@ -1,16 +1,21 @@
-"""Doing something again and again beside the work."""
+"""Doing something beside the work."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def every_second(look: Callable[[], None]) -> Iterator[None]:
-    """Call `look` about once a second inside the block, in a thread of its own, and once more at its end."""
+def every_second(look: Callable[[], None], seconds: float = 1.0) -> Iterator[None]:
+    """Call `look` about once a second, or in so many, inside the block, in a thread of its own, and once more at its
+    end."""
     done = threading.Event()
 
     def look_whatever_comes() -> None:
@@ -20,7 +25,7 @@ def every_second(look: Callable[[], None]) -> Iterator[None]:
             logger.exception("Looking failed.")
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while not done.wait(seconds):
             look_whatever_comes()
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -31,3 +36,17 @@ def every_second(look: Callable[[], None]) -> Iterator[None]:
         done.set()
         watcher.join()
         look_whatever_comes()
+
+
+def aside(work: Callable[..., Found], *arguments: Any) -> Found:
+    """Return what `work` returns, or raise what it raises, in a thread of its own: this one can be interrupted."""
+    done: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work(*arguments))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result()

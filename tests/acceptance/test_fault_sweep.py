@@ -137,7 +137,7 @@ def test_ctrl_c_a_batch_schedulers_sigterm_or_a_closed_terminal_stops_a_sweep_wi
     arguments, tmp_path, stop, scheduler
 ):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
-    asked = [*arguments, "--scheduler", *scheduler]
+    asked = [*arguments, "recipe.epochs=60", "--scheduler", *scheduler]  # longer than it takes to hear of the stop
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(asked, cwd=tmp_path, start_new_session=True, preexec_fn=answering(), **pipes)
     wait_for_first_end(folder, running)

@@ -31,12 +31,22 @@ def test_a_limit_is_told_when_it_is_reached():
 
 
 def stopped(folder: SweepFolder, budget: Budget, work: Callable[[], None]) -> list[Stop]:
-    """Work, then wait to be told to stop, as by Ctrl-C, for five seconds at most; return why."""
-    with folder.held(), watched(folder, budget, devices=2) as why, contextlib.suppress(KeyboardInterrupt):
+    """Work, then wait for the sign to stop, or for Ctrl-C, for five seconds at most; return why."""
+    with folder.held(), watched(folder, budget, 2, never) as why, contextlib.suppress(KeyboardInterrupt):
         work()
-        for _ in range(50):
-            time.sleep(0.1)
+        wait_for_sign(folder)
     return why
+
+
+def never() -> bool:
+    return False
+
+
+def wait_for_sign(folder: SweepFolder) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not folder.stop_sign.is_up():
+        time.sleep(0.1)
+    time.sleep(1.5 if folder.stop_sign.is_up() else 0)  # for who watches to see it
 
 
 def end_trials(folder: SweepFolder, *names: str, seconds: float = 1.0) -> None:
@@ -69,7 +79,7 @@ def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(folder)
 
 
 def test_nothing_interrupts_what_has_ended(folder):
-    with folder.held(), watched(folder, Budget(trials=1), 1) as why:
+    with folder.held(), watched(folder, Budget(trials=1), 1, never) as why:
         folder.append({"trial": "a", "state": "finished"})
     time.sleep(0.2)
     assert why == []
@@ -79,11 +89,24 @@ def test_a_budget_holds_whatever_becomes_of_the_display(folder):
     def broken() -> None:
         raise BrokenPipeError
 
-    with folder.held(), contextlib.suppress(KeyboardInterrupt), watched(folder, Budget(trials=1), 1, broken) as why:
+    with folder.held(), watched(folder, Budget(trials=1), 1, never, broken) as why:
         end_trials(folder, "a")
-        for _ in range(50):
-            time.sleep(0.1)
+        wait_for_sign(folder)
     assert why == [Stop("--max-trials 1 is reached", interrupted=False)]
+
+
+def test_who_presses_ctrl_c_has_the_trials_leave_and_nothing_else_to_blame(folder):
+    with folder.held(), watched(folder, Budget(), 1, told=lambda: True) as why:
+        wait_for_sign(folder)
+        assert folder.stop_sign.is_up()
+    assert why == []
+
+
+def test_trials_that_do_not_leave_are_interrupted(folder, monkeypatch):
+    monkeypatch.setattr("yolab.search.budget._LEAVE_SECONDS", 0.0)
+    with folder.held(), pytest.raises(KeyboardInterrupt), watched(folder, Budget(trials=0), 1, never) as why:
+        time.sleep(5)
+    assert [stop.reason for stop in why] == ["--max-trials 0 is reached"]
 
 
 def test_who_is_taken_for_dead_stops(folder):

@@ -23,12 +23,15 @@ from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.score_names import TRIAL_METRICS
 from yolab.experiment import Experiment
-from yolab.polling import every_second
+from yolab.polling import aside, every_second
+from yolab.signals import first_noted
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints
+from yolab.storage.stop_sign import StopSign
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.distributed import Workers
+from yolab.training.leaving import Leaving
 from yolab.training.loop import train
 from yolab.training.reporter import Observer, Reporter
 
@@ -37,7 +40,8 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metr
 SECONDS, _SCORED = "seconds", "scored"
 
 _END = "end.json"  # why a run can't go on
-_ENDS: dict[str, type[Exception]] = {
+_ENDS: dict[str, type[BaseException]] = {
+    "left": KeyboardInterrupt,
     "usage": UsageError,
     "failed": YolabError,
     "memory": MemoryError,
@@ -51,18 +55,18 @@ class EpochTeller(Observer):
     process has worked on the run. Tune wants scores every time: between two evaluations they are those of the last."""
 
     def __init__(self, tell: Callable[[dict[str, Any]], object]) -> None:
-        self.scores = dict.fromkeys(TRIAL_METRICS, 0.0)
+        self.scores, self.epoch = dict.fromkeys(TRIAL_METRICS, 0.0), 0
         self._tell, self._started = tell, time.perf_counter()
         self._reached: tuple[int, Mapping[str, float]] | None = None
 
     def restored(self, checkpoint: Path | None) -> None:
         for entry in read_entries(checkpoint / FILE_NAME) if checkpoint else ():
-            self._hear(entry["metrics"])
+            self._hear(entry["epoch"], entry["metrics"])
             self._reached = entry["epoch"], entry["metrics"]
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._reached = None
-        self._hear(metrics)
+        self._hear(epoch, metrics)
         known = {name: metrics[name] for name in ("loss", "epoch_seconds") if name in metrics}
         seconds = time.perf_counter() - self._started
         self._tell({**self.scores, **known, "epoch": epoch, SECONDS: seconds, _SCORED: "ap" in metrics})
@@ -72,7 +76,8 @@ class EpochTeller(Observer):
         if self._reached:
             self.epoch_saved(*self._reached)
 
-    def _hear(self, metrics: Mapping[str, float]) -> None:
+    def _hear(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epoch = epoch
         self.scores |= {name: metrics[name] for name in self.scores if name in metrics}
 
 
@@ -84,6 +89,16 @@ class _Forwarder(UserCallback):
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         self.told.put(metrics[0])
+
+
+def _putting_up(sign: StopSign, told: Callable[[], bool]) -> Callable[[], None]:
+    """Return a function that puts a sign up once this command was told to stop."""
+
+    def look() -> None:
+        if told() and not sign.is_up():
+            sign.put_up()
+
+    return look
 
 
 def _announcing(told: Queue, on_epoch: OnEpoch) -> Callable[[], None]:
@@ -115,9 +130,11 @@ def run(
     """
     with connected():
         require_reach(experiment, place)
-        told = Queue(actor_options={"num_cpus": 0})
-        with every_second(_announcing(told, on_epoch)):
-            fit(experiment, ray.put(data), place, uri, [_Forwarder(told)], profile_steps)
+        epochs, sign = Queue(actor_options={"num_cpus": 0}), StopSign(place)
+        sign.take_down()
+        arguments = (experiment, ray.put(data), place, uri, [_Forwarder(epochs)], sign, profile_steps)
+        with first_noted() as told, every_second(_announcing(epochs, on_epoch)), every_second(_putting_up(sign, told)):
+            aside(fit, *arguments)
 
 
 def fit(
@@ -126,13 +143,14 @@ def fit(
     place: Storage,
     uri: str,
     callbacks: Sequence[UserCallback],
+    sign: StopSign,
     profile_steps: int = 0,
 ) -> None:
     """Train the run that has the `place` over `compute.workers` workers. `data` is the reference to the LoadedData in
     Ray's object store.
 
-    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray. Raises what ended the run,
-    KeyboardInterrupt for Ctrl-C.
+    Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray, and not in the main thread, where Ray
+    Train would answer Ctrl-C. Raises what ended the run, KeyboardInterrupt if it left because of the sign.
     """
     compute = experiment.compute
     place.remove(_END)
@@ -145,6 +163,7 @@ def fit(
                 "data": data,
                 "place": place,
                 "uri": uri,
+                "sign": sign,
                 "profile": profile_steps,
             },
             torch_config=TorchOverNodeAddresses(),
@@ -159,10 +178,7 @@ def fit(
                 callbacks=list(callbacks),
             ),
         )
-        try:
-            result = trainer.fit()
-        except SystemExit:  # so Ray Train answers the first Ctrl-C, after it has stopped its workers
-            raise KeyboardInterrupt from None
+        result = trainer.fit()
     if place.exists(_END):
         told = json.loads(place.read(_END))
         raise _ENDS[told["kind"]](told["what"])
@@ -184,7 +200,8 @@ def work(config: dict[str, Any]) -> None:
     except tuple(_ENDS.values()) as error:
         kind = next(name for name, each in _ENDS.items() if isinstance(error, each))
         place.write(_END, json.dumps({"kind": kind, "what": str(error)}).encode())
-        raise
+        if kind != "left":
+            raise
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -193,8 +210,13 @@ def _train(config: dict[str, Any]) -> None:
     experiment, place = Experiment.model_validate(config["experiment"]), config["place"]
     with tempfile.TemporaryDirectory() as scratch:
         tracking = tracked(place, config["uri"], Path(scratch))
-        with tracking if workers.rank == 0 else nullcontext() as observer:
+        first = workers.rank == 0
+        with (
+            tracking if first else nullcontext() as observer,
+            config["sign"].watched() if first else nullcontext(lambda: False) as told,
+        ):
             teller = EpochTeller(ray_train.report)
-            reporter = Reporter(place, Checkpoints(place), [*([observer] if observer else []), teller])
+            observers = [*([observer] if observer else []), teller, Leaving(told)]
+            reporter = Reporter(place, Checkpoints(place), observers)
             train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
             teller.end()

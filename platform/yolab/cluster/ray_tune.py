@@ -46,6 +46,7 @@ from yolab.tracking import record, tags
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
+from yolab.training.leaving import Leaving
 from yolab.training.loop import train
 from yolab.training.patience import ended_by_patience
 from yolab.training.reporter import Observer, Reporter
@@ -53,6 +54,7 @@ from yolab.training.reporter import Observer, Reporter
 _KEPT_FOR_OTHERS = 4  # checkpoints, where other trials go on from them
 _HANDED_ON = "checkpoint.pickle"  # what Tune hands on between trials: where the checkpoint is
 _FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
+_LEFT = "left"  # the same, if it can go on another time
 _NOTED = ("epoch", *TRIAL_METRICS, LATENCY)  # of a report, in the events
 _WORKED = "time_total_s"  # in the events: seconds that the trial has worked, over all its starts
 
@@ -183,7 +185,7 @@ class PointSearcher(TuneSearcher):
 
     def suggest(self, trial_id: str) -> Any:
         found = self.source.suggest(self.given, self.folder.rows())
-        if found is None:
+        if found is None or self.folder.stop_sign.is_up():
             return TuneSearcher.FINISHED
         name, point = found
         self.given[name] = point
@@ -232,23 +234,31 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
     if hands_on:
         checkpoints = Checkpoints(place, _KEPT_FOR_OTHERS, _handed_on())
     to_tune = TuneTeller(checkpoints if hands_on else None)
-    teller = EpochTeller(to_tune.tell)
+    teller, sign = EpochTeller(to_tune.tell), trials.folder.stop_sign
     try:
+        if sign.is_up():  # one that its scheduler had paused
+            raise KeyboardInterrupt
         if experiment.compute.workers > 1:
-            ray_train.fit(experiment, data, place, trials.uri, [TuneReportCallback()])
+            ray_train.fit(experiment, data, place, trials.uri, [TuneReportCallback()], sign)
             return
         if trials.with_latency:
             spec = DetectorSpec.of(experiment, trials.checked.names)
             teller.scores[LATENCY] = 1000 * seconds_of(spec)  # on the device that the trial has
-        with tempfile.TemporaryDirectory() as scratch, tracked(place, trials.uri, Path(scratch)) as tracking:
-            reporter = Reporter(place, checkpoints, [tracking, teller, to_tune])
+        with (
+            sign.watched() as told,
+            tempfile.TemporaryDirectory() as scratch,
+            tracked(place, trials.uri, Path(scratch)) as tracking,
+        ):
+            reporter = Reporter(place, checkpoints, [tracking, teller, to_tune, Leaving(told)])
             trials.work(experiment, ray.get(data), reporter)
             teller.end()
+    except KeyboardInterrupt:
+        tune.report({**teller.scores, "epoch": teller.epoch, _LEFT: True})
     except Exception as error:
         state = TrialState.INFEASIBLE if _cannot_fit(error) else TrialState.FAILED
         if state is TrialState.FAILED and not isinstance(error, YolabError):
             raise  # it may go well another time
-        tune.report({**teller.scores, _FAILURE: str(state), _REASON: str(error)})
+        tune.report({**teller.scores, "epoch": teller.epoch, _FAILURE: str(state), _REASON: str(error)})
     if to_tune.stopped_early:
         sys.exit(0)  # what Tune takes for the end of a trial that it stopped; a return it would take for a report
 
@@ -302,13 +312,15 @@ class _Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "epoch" in result:
+        if not {_FAILURE, _LEFT} & set(result):
             self._write(trial, TrialState.RUNNING, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result
         if _FAILURE in result:
             self._end_badly(trial, TrialState(result[_FAILURE]), result[_REASON])
+            return
+        if _LEFT in result:  # it is ended with the sweep
             return
         place = self.folder.place / trial.config[NAME]
         checkpoints, row = Checkpoints(place), self.folder.rows()[place.name]

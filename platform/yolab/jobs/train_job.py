@@ -32,6 +32,7 @@ from yolab.tracking.journal import entries_in
 from yolab.tracking.outbox import Outbox, delivering
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
+from yolab.training.leaving import Leaving
 from yolab.training.loop import EVALUATION
 from yolab.training.loop import train as learn
 from yolab.training.reporter import Observer, Reporter
@@ -154,7 +155,7 @@ def _learn(
             tempfile.TemporaryDirectory() as scratch,
             tracked(place, uri, Path(scratch)) as tracking,
         ):
-            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say), _Leaving(told)])
+            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say), Leaving(told)])
             learn(experiment, checked.data, reporter, device=device, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
@@ -177,16 +178,6 @@ class _Announcer(Observer):
 
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.say(epoch, metrics)
-
-
-class _Leaving(Observer):
-    """Wants the run to leave when somebody was told to stop."""
-
-    def __init__(self, told: Callable[[], bool]) -> None:
-        self.told = told
-
-    def should_leave(self) -> bool:
-        return self.told()
 
 
 def _draw(dataset: Dataset, place: Storage, outbox: Outbox) -> None:

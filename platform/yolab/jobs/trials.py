@@ -13,6 +13,7 @@ from yolab.reports.trials_table import RunningTrials
 from yolab.search.budget import Budget, Stop, watched
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import NAME, POINT, TrialState, state_of
+from yolab.signals import first_noted
 from yolab.tracking import tags
 from yolab.tracking.outbox import Delivery, Outbox, delivering
 
@@ -45,6 +46,9 @@ def run_trials(
             if state_of(row).has_ended:
                 delivery.add(Outbox(seen.place / row[NAME]))
         watcher.trials(RunningTrials(seen.name, list(seen.rows().values()), news, total))
+        if told() and not said:
+            said.append(True)
+            watcher.note("Stopping: each trial saves its state at its next step. Ctrl-C again stops at once.")
 
     def end(state: TrialState, **more: str) -> None:
         if not trials.folder.hold.lost:
@@ -61,13 +65,12 @@ def run_trials(
                 outbox.end(TrialState.STOPPED)
                 delivery.add(outbox)
 
-    why: list[Stop] = []
+    why, said = list[Stop](), list[bool]()
+    devices = trials.checked.experiment.compute.devices
     try:
-        devices = trials.checked.experiment.compute.devices
-        with connected(), watched(trials.folder, limits, devices, look) as why:
+        with connected(), first_noted() as told, watched(trials.folder, limits, devices, told, look) as why:
             ray_tune.run(trials, room)
-        # Ray Tune takes the first Ctrl-C itself, saves its state and returns
-        if trials.searcher.is_left(trials.folder.rows()) and not why:
+        if told() and not why and trials.searcher.is_left(trials.folder.rows()):
             raise KeyboardInterrupt
     except (KeyboardInterrupt, Exception) as error:
         if not is_interruption(error):

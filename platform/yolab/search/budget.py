@@ -1,5 +1,6 @@
 """When a sweep has to stop before it is done: its budget is spent, or somebody said so."""
 
+import math
 import os
 import signal
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from yolab.errors import UsageError
 from yolab.polling import every_second
 from yolab.search.sweep_folder import SweepFolder
+
+_LEAVE_SECONDS = 120.0  # for the trials to save their state and leave
 
 
 @dataclass(frozen=True)
@@ -51,28 +54,38 @@ class Stop:
 
 @contextmanager
 def watched(
-    folder: SweepFolder, budget: Budget, devices: int, look: Callable[[], None] = lambda: None
+    folder: SweepFolder,
+    budget: Budget,
+    devices: int,
+    told: Callable[[], bool],
+    look: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Stop]]:
-    """Give a list that tells, after the block, why it was stopped, if it was: as by Ctrl-C, when the budget of trials
-    of so many devices each is spent, when `ask_to_stop` was called elsewhere, or when another command has the folder.
+    """Put up the stop sign of a sweep when this command was `told` to stop, or the budget of trials of so many devices
+    each is spent; where the trials don't leave within two minutes, or when another command has the folder, do as Ctrl-C
+    does. Give a list that tells, after the block, why it was stopped, if it was, and not by this command's user.
 
     The caller holds the folder and is in the main thread. `look` is called about once a second.
     """
     events, started, why = SweepFolder(folder.place), time.monotonic(), list[Stop]()
     ended_before, hours_before = events.ended(), _hours(events)
-    over = False
+    deadline, over = math.inf, False
 
     def stop_if_needed() -> None:
+        nonlocal deadline
         hours = (time.monotonic() - started) / 3600
         device_hours = (_hours(events) - hours_before) * devices
         spent = budget.spent(hours, events.ended() - ended_before, device_hours)
         stop = Stop(spent, interrupted=False) if spent else None
-        if folder.should_stop():
+        if folder.stop_sign.is_up():
             stop = Stop("it was asked to by `yolab sweep stop`", interrupted=True)
         if folder.hold.lost:
             stop = Stop("another command has taken it over", interrupted=True)
-        if stop and not why and not over:
-            why.append(stop)
+        if deadline == math.inf and (stop or told()) and not over:
+            why.extend([stop] if stop else [])
+            deadline = time.monotonic() + (0 if folder.hold.lost else _LEAVE_SECONDS)
+            if not folder.hold.lost:
+                folder.stop_sign.put_up()
+        if time.monotonic() >= deadline and not over:
             os.kill(os.getpid(), signal.SIGINT)
 
     with every_second(look), every_second(stop_if_needed):

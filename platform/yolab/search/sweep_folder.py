@@ -13,10 +13,11 @@ from yolab.search.trial import NAME, Row, TrialState, state_of
 from yolab.storage import Storage, claim
 from yolab.storage.document import FORMAT, check_version
 from yolab.storage.hold import Hold
+from yolab.storage.stop_sign import StopSign
 
 EVENTS = "events.jsonl"
 _EVENTS_VERSION = 1
-_STOP, _ENDED = "stop", "ended"
+_ENDED = "ended"
 
 
 class SweepFolder:
@@ -26,7 +27,7 @@ class SweepFolder:
         self.place = place
         self._read = 0
         self._rows: dict[str, Row] = {}
-        self.hold = Hold(place)
+        self.hold, self.stop_sign = Hold(place), StopSign(place)
 
     @classmethod
     def existing(cls, storage: Storage, name: str) -> "SweepFolder":
@@ -122,13 +123,13 @@ class SweepFolder:
     def held(self) -> Iterator[None]:
         """Be the one who works on it inside the block; see `Hold.held`."""
         with self.hold.held():
-            for mark in (_STOP, _ENDED):
-                self.place.remove(mark)
+            self.place.remove(_ENDED)
+            self.stop_sign.take_down()
             try:
                 yield
             finally:
                 if not self.hold.lost:
-                    self.place.remove(_STOP)
+                    self.stop_sign.take_down()
 
     # whether it should stop
 
@@ -139,10 +140,7 @@ class SweepFolder:
             raise UsageError(
                 f"Nobody works on the sweep {self.name}: `yolab sweep status {self.name}` shows how far it is."
             )
-        self.place.write(_STOP, b"")
-
-    def should_stop(self) -> bool:
-        return self.place.exists(_STOP)
+        self.stop_sign.put_up()
 
 
 def sweeps_in(storage: Storage) -> list[SweepFolder]:

@@ -47,6 +47,7 @@ LOSS_PARTS = ("loss_box", "loss_objectness", "loss_class", "loss")
 FAILED_BATCH = "failed_batch.safetensors"
 EVALUATION = "evaluation"  # the folder of what evaluations leave
 _LOOK_EVERY = 50  # batches; to look at the loss is to wait for the device
+_ASK_SECONDS = 2.0
 
 
 def train(
@@ -167,6 +168,9 @@ class _Run:
     workers: Workers
     progress: Progress
     saved_at: float = field(default_factory=time.monotonic)
+    asked_at: float = field(default_factory=time.monotonic)
+    ask_every: int = 1  # batches, as rank 0 has found
+    unasked: int = 0
 
     def epoch(self, epoch: int, reporter: Reporter, step_done: Callable[[], None]) -> dict[str, float]:
         """Make one pass over the data, or the rest of it; return the mean loss and its parts over all workers, the
@@ -221,7 +225,7 @@ class _Run:
             step_done()
             self.progress(epoch, number + 1, plan.batches_an_epoch)
             looks = number % _LOOK_EVERY == _LOOK_EVERY - 1 or number == last
-            if looks or self.workers.size == 1:  # to ask the others takes time
+            if self._asks():
                 wish = max(wish, self.wish(reporter))
             saves = wish > Wish.NOTHING and stepped and number < last
             if looks or saves:
@@ -236,11 +240,21 @@ class _Run:
         known = {"lr": state.optimiser.param_groups[0]["lr"], "epoch_seconds": time.perf_counter() - started}
         return losses | known | watch.shares(plan.batches_an_epoch - begun)
 
+    def _asks(self) -> bool:
+        """Return whether to ask all ranks what they want, the same on every one: to ask takes time, so every few
+        seconds."""
+        self.unasked += 1
+        return self.workers.size == 1 or self.unasked >= self.ask_every
+
     def wish(self, reporter: Reporter) -> Wish:
         """Return what is wanted on any rank."""
-        due = time.monotonic() - self.saved_at > 60 * self.experiment.compute.checkpoint_minutes
+        now = time.monotonic()
+        due = now - self.saved_at > 60 * self.experiment.compute.checkpoint_minutes
         own = Wish.LEAVE if reporter.should_leave() else Wish.SAVE if due else Wish.NOTHING
-        return max(self.workers.gather([own]))
+        speed = self.unasked / max(now - self.asked_at, 1e-3)
+        found = self.workers.gather([(own, min(_LOOK_EVERY, max(1, round(_ASK_SECONDS * speed))))])
+        self.ask_every, self.unasked, self.asked_at = found[0][1], 0, now
+        return max(wish for wish, _ in found)
 
     def _save_within(self, batches: int, parts: Tensor, seconds: float, reporter: Reporter) -> None:
         """Save the state after so many batches of an epoch, right after a step of the optimiser."""

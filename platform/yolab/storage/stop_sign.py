@@ -1,0 +1,38 @@
+"""A sign in the storage that who works on a place is to save its state and leave."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from yolab.polling import every_second
+from yolab.storage.place import Storage
+
+_NAME = "stop"
+_LOOK_SECONDS = 2.0
+
+
+class StopSign:
+    """The sign of a place, a run's or a sweep's; whoever holds the place takes it down."""
+
+    def __init__(self, place: Storage) -> None:
+        self.place = place
+
+    def put_up(self) -> None:
+        self.place.write(_NAME, b"")
+
+    def take_down(self) -> None:
+        self.place.remove(_NAME)
+
+    def is_up(self) -> bool:
+        return self.place.exists(_NAME)
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Give what says, at no cost, whether the sign was up within the last seconds."""
+        seen = list[bool]()
+
+        def look() -> None:
+            if not seen and self.is_up():
+                seen.append(True)
+
+        with every_second(look, _LOOK_SECONDS):
+            yield lambda: bool(seen)
