@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from yolab.cluster.ray_train import EpochTeller
-from yolab.cluster.ray_tune import Memory, PointSearcher, TuneTeller, _cannot_fit, _Recorder
+from yolab.cluster.ray_tune import Memory, PointSearcher, Trials, TuneTeller, _cannot_fit, _Recorder, run
 from yolab.errors import UsageError, YolabError
+from yolab.experiment import Compute
+from yolab.preflight import Capacity
 from yolab.search.schedulers import Settings
 from yolab.search.searchers import ListSearcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.storage import Folder
+from yolab.storage import Folder, claim
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import Journal
 from yolab.tracking.outbox import Outbox
@@ -45,6 +47,21 @@ def test_a_search_gives_first_what_has_begun_and_nothing_twice(tmp_path):
     assert [searcher.suggest(tune_id)["trial"] for tune_id in ("1", "2")] == ["a", "b"]
     assert searcher.suggest("3") == PointSearcher.FINISHED
     assert recalled == [("a", "1"), ("b", "2")]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(None, 3), (2, 2), (8, 3)])
+def test_no_more_trials_run_at_the_same_time_than_fit_or_are_wanted(most, expected, tmp_path, monkeypatch):
+    checked = SimpleNamespace(experiment=SimpleNamespace(compute=Compute()), data=None)
+    folder = SweepFolder(Folder(tmp_path))
+    claim.claim(folder.place, {})
+    trials = Trials(folder, checked, "", "", {}, ListSearcher({"a": {}}), 0)
+    seen = []
+    for name in ("require_reach", "ray.put", "tune.with_resources"):
+        monkeypatch.setattr(f"yolab.cluster.ray_tune.{name}", lambda *_: None)
+    tuner = SimpleNamespace(fit=lambda: None)
+    monkeypatch.setattr("yolab.cluster.ray_tune._tuner", lambda *given: seen.append(given[2]) or tuner)
+    run(trials, Capacity(((3, 0),)), most)
+    assert seen == [expected]
 
 
 def verdict(scheduler: Any, ap: float) -> str:

@@ -30,6 +30,12 @@ def test_a_limit_is_told_when_it_is_reached():
         Budget(price=1)
 
 
+def test_trials_that_take_turns_can_not_be_fewer_at_a_time():
+    Budget(concurrent=2).check_scheduler("asha")
+    with pytest.raises(UsageError, match="--max-concurrent does nothing with --scheduler pbt"):
+        Budget(concurrent=2).check_scheduler("pbt")
+
+
 def stopped(folder: SweepFolder, budget: Budget, work: Callable[[], None]) -> list[Stop]:
     """Work, then wait for the sign to stop, or for Ctrl-C, for five seconds at most; return why."""
     with folder.held(), watched(folder, budget, 2, never) as why, contextlib.suppress(KeyboardInterrupt):
@@ -103,7 +109,7 @@ def test_who_presses_ctrl_c_has_the_trials_leave_and_nothing_else_to_blame(folde
 
 
 def test_trials_that_do_not_leave_are_interrupted(folder, monkeypatch):
-    monkeypatch.setattr("yolab.search.budget._LEAVE_SECONDS", 0.0)
+    monkeypatch.setattr("yolab.storage.stop_sign._LEAVE_SECONDS", 0.0)
     with folder.held(), pytest.raises(KeyboardInterrupt), watched(folder, Budget(trials=0), 1, never) as why:
         time.sleep(5)
     assert [stop.reason for stop in why] == ["--max-trials 0 is reached"]

@@ -19,6 +19,7 @@ def ablate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Run rows again that have been run.")] = False,
     retries: Annotated[int, typer.Option(min=0, help="How often a crashed run begins again where it was.")] = 1,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after so many hours.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Runs at the same time; default: all.")] = None,
     tables: Annotated[Path | None, typer.Option(help="A folder of tables and budgets; default: yolab's own.")] = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
@@ -33,7 +34,8 @@ def ablate(
     with terminal() as watcher:
         done = ablate_job.ablate(
             table, overrides or [], budget=budget, seeds=seeds, rows=rows or [], data=data, fresh=fresh,
-            retries=retries, max_hours=max_hours, tables=tables, storage=storage, watcher=watcher,
+            retries=retries, max_hours=max_hours, max_concurrent=max_concurrent, tables=tables, storage=storage,
+            watcher=watcher,
         )  # fmt: skip
     show(done, as_json, lambda: print_table(f"{done.title}\n{done.says}", *done.cells()))
     if not as_json:

@@ -54,6 +54,7 @@ MaxHours = Annotated[float | None, typer.Option(min=0, help="Stop after so many 
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Stop when so many trials have ended.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop when so much is spent, at --price.")]
 Price = Annotated[float | None, typer.Option(min=0, help="Of one GPU, or core, for an hour.")]
+MaxConcurrent = Annotated[int | None, typer.Option(min=1, help="Trials at the same time; default: all that fit.")]
 
 
 @app.command()
@@ -75,6 +76,7 @@ def run(
     max_trials: MaxTrials = None,
     max_cost: MaxCost = None,
     price: Price = None,
+    max_concurrent: MaxConcurrent = None,
     warm_start: Annotated[str | None, typer.Option(help="Let tpe learn from the trials of this sweep.")] = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
@@ -87,7 +89,7 @@ def run(
         done = sweep_job.sweep(
             experiment, space, overrides=overrides or [], name=name, trials=trials, searcher=searcher,
             scheduler=scheduler, objectives=objectives, grace=grace, reduction=reduction, retries=retries,
-            warm_start=warm_start, budget=sweep_job.Budget(max_hours, max_trials, max_cost, price),
+            warm_start=warm_start, budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent),
             storage=storage, watcher=watcher,
         )  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
@@ -109,6 +111,7 @@ def fork(
     max_trials: MaxTrials = None,
     max_cost: MaxCost = None,
     price: Price = None,
+    max_concurrent: MaxConcurrent = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +125,8 @@ def fork(
         done = sweep_job.fork(
             source, space, name=name, trials=trials, searcher=searcher, scheduler=scheduler,
             objectives=objectives, grace=grace, reduction=reduction, retries=retries,
-            budget=sweep_job.Budget(max_hours, max_trials, max_cost, price), storage=storage, watcher=watcher,
+            budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent), storage=storage,
+            watcher=watcher,
         )  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
 
@@ -135,14 +139,15 @@ def resume(
     max_trials: MaxTrials = None,
     max_cost: MaxCost = None,
     price: Price = None,
+    max_concurrent: MaxConcurrent = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a sweep: ended trials are not run again, others go on from their last epoch.
+    """Go on with a sweep: ended trials are not run again, others go on from where they were.
 
     Example: yolab sweep resume bccd-scaling --more-trials 20
     """
-    budget = sweep_job.Budget(max_hours, max_trials, max_cost, price)
+    budget = sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent)
     with terminal() as watcher:
         done = sweep_job.resume(name, more_trials=more_trials, budget=budget, storage=storage, watcher=watcher)
     show(done, as_json, lambda: _print_trials(done))

@@ -27,7 +27,7 @@ from yolab.polling import aside, every_second
 from yolab.signals import first_noted
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints
-from yolab.storage.stop_sign import StopSign
+from yolab.storage.stop_sign import StopSign, insisting
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
 from yolab.training.distributed import Workers
@@ -91,16 +91,6 @@ class _Forwarder(UserCallback):
         self.told.put(metrics[0])
 
 
-def _putting_up(sign: StopSign, told: Callable[[], bool]) -> Callable[[], None]:
-    """Return a function that puts a sign up once this command was told to stop."""
-
-    def look() -> None:
-        if told() and not sign.is_up():
-            sign.put_up()
-
-    return look
-
-
 def _announcing(told: Queue, on_epoch: OnEpoch) -> Callable[[], None]:
     """Return a function that announces the epochs in a queue; those that were repeated, once."""
     announced = 0
@@ -133,8 +123,11 @@ def run(
         epochs, sign = Queue(actor_options={"num_cpus": 0}), StopSign(place)
         sign.take_down()
         arguments = (experiment, ray.put(data), place, uri, [_Forwarder(epochs)], sign, profile_steps)
-        with first_noted() as told, every_second(_announcing(epochs, on_epoch)), every_second(_putting_up(sign, told)):
-            aside(fit, *arguments)
+        try:
+            with first_noted() as told, every_second(_announcing(epochs, on_epoch)), insisting(sign, told):
+                aside(fit, *arguments)
+        finally:
+            sign.take_down()
 
 
 def fit(

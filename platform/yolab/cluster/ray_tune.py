@@ -80,8 +80,9 @@ class Trials:
     work: Callable[[Experiment, LoadedData, Reporter], object] = train
 
 
-def run(trials: Trials, capacity: Capacity) -> None:
-    """Run trials until nothing is left to do, or until it is interrupted; the caller is connected to Ray.
+def run(trials: Trials, capacity: Capacity, most: int | None = None) -> None:
+    """Run trials, `most` of them at the same time (None: as many as there is room for), until nothing is left to do, or
+    until they are told to leave; the caller is connected to Ray.
 
     Goes on with a sweep that was interrupted: ended trials are not run again, others go on from their checkpoints.
     Raises YolabError if a node doesn't reach the folder or the data, or if no trial succeeded.
@@ -95,19 +96,20 @@ def run(trials: Trials, capacity: Capacity) -> None:
     require_reach(experiment, trials.folder.place)
     folder = trials.folder
     if trials.searcher.suggest({}, folder.rows()) is not None:
+        room = capacity.at_once(experiment.compute)
+        at_once = min(room, most or room)
         data = ray.put(trials.checked.data)  # once, for all trials
         trial = functools.partial(_trial, trials=trials, key=folder.key, data=data)
         with tempfile.TemporaryDirectory() as scratch:
-            _tuner(trials, tune.with_resources(trial, _resources_of_trial(experiment)), capacity, scratch).fit()
+            _tuner(trials, tune.with_resources(trial, _resources_of_trial(experiment)), at_once, scratch).fit()
     rows = folder.rows().values()
     if rows and all(state_of(row) is TrialState.FAILED for row in rows):
         raise YolabError(f"Every trial of {folder.name} failed; the first: {next(iter(rows))['reason']}")
 
 
-def _tuner(trials: Trials, trainable: Any, capacity: Capacity, scratch: str) -> tune.Tuner:
+def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str) -> tune.Tuner:
     """Return Tune, ready for the trials that are not at their end. What it remembers itself goes to `scratch`: the
     sweep's events and the trials' checkpoints are all that is needed to go on."""
-    at_once = capacity.at_once(trials.checked.experiment.compute)
     hands_on = schedulers.changes_points(trials.scheduler)  # then all trials take turns
     memory = Memory(trials.scheduler, trials.settings, SweepFolder(trials.folder.place))
     return tune.Tuner(

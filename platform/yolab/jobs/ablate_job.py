@@ -78,6 +78,7 @@ def ablate(
     fresh: bool = False,
     retries: int = 1,
     max_hours: float | None = None,
+    max_concurrent: int | None = None,
     tables: Path | None = None,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
@@ -109,9 +110,9 @@ def ablate(
         why = None
         if missing:
             trials = _trials(folder, uri, str(outbox.run_id), checked, missing, retries, asked.name)
-            hours = Budget(hours=max_hours)
+            within = Budget(hours=max_hours, concurrent=max_concurrent)
             with delivering(uri) as delivery:
-                why = run_trials(trials, room, hours, len(missing), "The same command goes on.", delivery, watcher)
+                why = run_trials(trials, room, within, len(missing), "The same command goes on.", delivery, watcher)
             done = find_runs.finished_by_digest(uri).items()
             known |= {d: run for d, run in done if not fresh or run["tags"].get(tags.SWEEP_TAG) == folder.name}
 

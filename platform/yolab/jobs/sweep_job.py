@@ -153,6 +153,7 @@ def resume(
     folder = SweepFolder.existing(session.storage, name)
     folder.require_free()
     request = folder.request()
+    budget.check_scheduler(request.scheduler)
     if more_trials is not None:
         request = request.with_more(more_trials)
     room = capacity()
@@ -209,6 +210,7 @@ def _begin(
         )
     has_end = searchers.find(plan.searcher).ends
     scheduler = plan.scheduler or ("asha" if plan.objectives == ("ap",) and not has_end else "none")
+    budget.check_scheduler(scheduler)
     given = {"grace": plan.grace, "reduction": plan.reduction}
     settings = schedulers.settings_for(scheduler, described.recipe, None, given)
     room = capacity()

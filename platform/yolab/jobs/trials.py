@@ -69,7 +69,7 @@ def run_trials(
     devices = trials.checked.experiment.compute.devices
     try:
         with connected(), first_noted() as told, watched(trials.folder, limits, devices, told, look) as why:
-            ray_tune.run(trials, room)
+            ray_tune.run(trials, room, limits.concurrent)
         if told() and not why and trials.searcher.is_left(trials.folder.rows()):
             raise KeyboardInterrupt
     except (KeyboardInterrupt, Exception) as error:

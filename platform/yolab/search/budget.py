@@ -1,8 +1,5 @@
 """When a sweep has to stop before it is done: its budget is spent, or somebody said so."""
 
-import math
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,26 +7,32 @@ from dataclasses import dataclass
 
 from yolab.errors import UsageError
 from yolab.polling import every_second
+from yolab.search.schedulers import changes_points
 from yolab.search.sweep_folder import SweepFolder
-
-_LEAVE_SECONDS = 120.0  # for the trials to save their state and leave
+from yolab.storage.stop_sign import insisting
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one command may use for a sweep: hours on the clock, ended trials, and money, at a price for an hour of one
-    device: a GPU, or a CPU core where trials use no GPU."""
+    """What one command may use for a sweep: hours on the clock, ended trials, money, at a price for an hour of one
+    device (a GPU, or a CPU core where trials use no GPU), and so many trials at the same time."""
 
     hours: float | None = None
     trials: int | None = None
     cost: float | None = None
     price: float | None = None
+    concurrent: int | None = None
 
     def __post_init__(self) -> None:
         if self.cost is not None and self.price is None:
             raise UsageError("--max-cost needs --price, the price of one device (GPU, or core) for an hour.")
         if self.price is not None and self.cost is None:
             raise UsageError("--price does nothing without --max-cost: give both, or neither.")
+
+    def check_scheduler(self, name: str) -> None:
+        """Raise UsageError if the trials of a scheduler can't be run so many at the same time."""
+        if self.concurrent is not None and changes_points(name):
+            raise UsageError(f"--max-concurrent does nothing with --scheduler {name}: all its trials take turns.")
 
     def spent(self, hours: float, trials: int, device_hours: float) -> str | None:
         """Return in words which limit is reached, None if none is."""
@@ -61,34 +64,31 @@ def watched(
     look: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Stop]]:
     """Put up the stop sign of a sweep when this command was `told` to stop, or the budget of trials of so many devices
-    each is spent; where the trials don't leave within two minutes, or when another command has the folder, do as Ctrl-C
-    does. Give a list that tells, after the block, why it was stopped, if it was, and not by this command's user.
+    each is spent; see `insisting`. Give a list that tells, after the block, why it was stopped, if it was, and not by
+    this command's user.
 
     The caller holds the folder and is in the main thread. `look` is called about once a second.
     """
     events, started, why = SweepFolder(folder.place), time.monotonic(), list[Stop]()
     ended_before, hours_before = events.ended(), _hours(events)
-    deadline, over = math.inf, False
+    sign, over = folder.stop_sign, False
 
-    def stop_if_needed() -> None:
-        nonlocal deadline
+    def find_reason() -> None:
         hours = (time.monotonic() - started) / 3600
         device_hours = (_hours(events) - hours_before) * devices
         spent = budget.spent(hours, events.ended() - ended_before, device_hours)
         stop = Stop(spent, interrupted=False) if spent else None
-        if folder.stop_sign.is_up():
+        if sign.is_up():
             stop = Stop("it was asked to by `yolab sweep stop`", interrupted=True)
         if folder.hold.lost:
             stop = Stop("another command has taken it over", interrupted=True)
-        if deadline == math.inf and (stop or told()) and not over:
-            why.extend([stop] if stop else [])
-            deadline = time.monotonic() + (0 if folder.hold.lost else _LEAVE_SECONDS)
-            if not folder.hold.lost:
-                folder.stop_sign.put_up()
-        if time.monotonic() >= deadline and not over:
-            os.kill(os.getpid(), signal.SIGINT)
+        if stop and not (why or told() or over):
+            why.append(stop)
 
-    with every_second(look), every_second(stop_if_needed):
+    def is_to_stop() -> bool:
+        return bool(why) or told()
+
+    with every_second(look), every_second(find_reason), insisting(sign, is_to_stop, lambda: folder.hold.lost):
         try:
             yield why
         finally:

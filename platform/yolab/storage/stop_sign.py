@@ -1,5 +1,9 @@
 """A sign in the storage that who works on a place is to save its state and leave."""
 
+import math
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +12,7 @@ from yolab.storage.place import Storage
 
 _NAME = "stop"
 _LOOK_SECONDS = 2.0
+_LEAVE_SECONDS = 120.0
 
 
 class StopSign:
@@ -36,3 +41,26 @@ class StopSign:
 
         with every_second(look, _LOOK_SECONDS):
             yield lambda: bool(seen)
+
+
+@contextmanager
+def insisting(sign: StopSign, told: Callable[[], bool], at_once: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Put a sign up once this command was `told` to stop. Who doesn't leave the block within two minutes, or has to
+    `at_once`, is interrupted as by Ctrl-C: what was to leave may hang, or wait for room."""
+    deadline, over = math.inf, False
+
+    def look() -> None:
+        nonlocal deadline
+        if at_once():
+            deadline = 0.0
+        elif told() and deadline == math.inf and not over:
+            sign.put_up()
+            deadline = time.monotonic() + _LEAVE_SECONDS
+        if time.monotonic() >= deadline and not over:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with every_second(look):
+        try:
+            yield
+        finally:
+            over = True
