@@ -175,18 +175,19 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
         recorder.worked_before[name] = 10.0
         return SimpleNamespace(config={"trial": name, "point": {}}, last_result=last)
 
-    whole = trial("whole", 0.1, 0.2, 0.3)
-    for epoch, ap in enumerate((0.1, 0.2, 0.3), start=1):
-        recorder.on_trial_result(1, [], whole, {"epoch": epoch, "ap": ap, "seconds": epoch - 1.0})
-    recorder.on_trial_complete(1, [], whole)
-    for name, scores in (("early", (0.1, 0.2)), ("no better", (0.2, 0.1))):
-        stopped = trial(name, *scores)
-        recorder.on_trial_result(2, [], stopped, {"epoch": 2, "ap": scores[-1], "seconds": 2.0})
-        recorder.on_trial_complete(2, [], stopped)
-    recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
-    failing = trial("broken")
-    failing.get_error = lambda: RuntimeError("traceback\nlast line")
-    recorder.on_trial_error(1, [], failing)
+    with folder.held():
+        whole = trial("whole", 0.1, 0.2, 0.3)
+        for epoch, ap in enumerate((0.1, 0.2, 0.3), start=1):
+            recorder.on_trial_result(1, [], whole, {"epoch": epoch, "ap": ap, "seconds": epoch - 1.0})
+        recorder.on_trial_complete(1, [], whole)
+        for name, scores in (("early", (0.1, 0.2)), ("no better", (0.2, 0.1))):
+            stopped = trial(name, *scores)
+            recorder.on_trial_result(2, [], stopped, {"epoch": 2, "ap": scores[-1], "seconds": 2.0})
+            recorder.on_trial_complete(2, [], stopped)
+        recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
+        failing = trial("broken")
+        failing.get_error = lambda: RuntimeError("traceback\nlast line")
+        recorder.on_trial_error(1, [], failing)
     rows = SweepFolder(folder.place).rows()
     states = {name: row["state"] for name, row in rows.items()}
     assert states == {

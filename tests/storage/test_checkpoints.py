@@ -1,11 +1,13 @@
 """Checkpoints: announced when they are whole, and so many of them kept."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints, DamagedCheckpointError, fetched
+from yolab.storage.hold import Hold, TakenOverError
 
 
 @pytest.fixture
@@ -67,6 +69,18 @@ def test_a_file_is_delivered_and_outlives_its_checkpoint(run, tmp_path):
     assert checkpoints.deliver("weights")
     run.remove("checkpoints")
     assert run.read("weights") == b"1"
+
+
+def test_who_was_taken_over_announces_nothing(run, tmp_path):
+    hold = Hold(run)
+    with hold.held():
+        sent = pickle.loads(pickle.dumps(hold))  # to a worker
+        Checkpoints(run, sent).save(1, written(tmp_path / "made", weights="1"))
+        run.write("alive", b"another-node 1 token")
+        with pytest.raises(TakenOverError, match="Another command has taken"):
+            Checkpoints(run, sent).save(2, written(tmp_path / "made", weights="2"))
+        assert epochs(Checkpoints(run)) == [1]
+        hold.lost = True
 
 
 @pytest.mark.parametrize("content", [None, b"", b"changed"])

@@ -27,6 +27,7 @@ from yolab.polling import aside, every_second
 from yolab.signals import first_noted
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints
+from yolab.storage.hold import Hold, TakenOverError
 from yolab.storage.stop_sign import StopSign, insisting
 from yolab.tracking.journal import FILE_NAME, read_entries
 from yolab.tracking.tracked import tracked
@@ -109,20 +110,21 @@ def _announcing(told: Queue, on_epoch: OnEpoch) -> Callable[[], None]:
 def run(
     experiment: Experiment,
     data: LoadedData,
-    place: Storage,
+    hold: Hold,
     uri: str,
     on_epoch: OnEpoch,
     profile_steps: int = 0,
 ) -> None:
     """Train over `compute.workers` workers; `on_epoch` is called within seconds after each epoch.
 
-    Goes on from the last checkpoint that the run's `place` has. Raises what ended the run.
+    Goes on from the last checkpoint of the run, whose `hold` the caller has. Raises what ended the run.
     """
+    place = hold.place
     with connected():
         require_reach(experiment, place)
         epochs, sign = Queue(actor_options={"num_cpus": 0}), StopSign(place)
         sign.take_down()
-        arguments = (experiment, ray.put(data), place, uri, [_Forwarder(epochs)], sign, profile_steps)
+        arguments = (experiment, ray.put(data), place, hold, uri, [_Forwarder(epochs)], sign, profile_steps)
         try:
             with first_noted() as told, every_second(_announcing(epochs, on_epoch)), insisting(sign, told):
                 aside(fit, *arguments)
@@ -134,13 +136,14 @@ def fit(
     experiment: Experiment,
     data: Any,
     place: Storage,
+    hold: Hold,
     uri: str,
     callbacks: Sequence[UserCallback],
     sign: StopSign,
     profile_steps: int = 0,
 ) -> None:
-    """Train the run that has the `place` over `compute.workers` workers. `data` is the reference to the LoadedData in
-    Ray's object store.
+    """Train the run that has the `place` over `compute.workers` workers, under the `hold` of it or of its sweep. `data`
+    is the reference to the LoadedData in Ray's object store.
 
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray, and not in the main thread, where Ray
     Train would answer Ctrl-C. Raises what ended the run, KeyboardInterrupt if it left because of the sign.
@@ -155,6 +158,7 @@ def fit(
                 "experiment": experiment.model_dump(),
                 "data": data,
                 "place": place,
+                "hold": hold,
                 "uri": uri,
                 "sign": sign,
                 "profile": profile_steps,
@@ -190,6 +194,8 @@ def work(config: dict[str, Any]) -> None:
         return
     try:
         _train(config)
+    except TakenOverError:
+        raise  # the place is another command's
     except tuple(_ENDS.values()) as error:
         kind = next(name for name, each in _ENDS.items() if isinstance(error, each))
         place.write(_END, json.dumps({"kind": kind, "what": str(error)}).encode())
@@ -210,6 +216,6 @@ def _train(config: dict[str, Any]) -> None:
         ):
             teller = EpochTeller(ray_train.report)
             observers = [*([observer] if observer else []), teller, Leaving(told)]
-            reporter = Reporter(place, Checkpoints(place), observers)
+            reporter = Reporter(place, Checkpoints(place, config["hold"]), observers)
             train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
             teller.end()

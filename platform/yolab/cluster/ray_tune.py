@@ -232,16 +232,17 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     name, place = config[NAME], trials.folder.place / config[NAME]
     experiment, _ = _opened(trials, key, name, config[POINT])
-    checkpoints, hands_on = Checkpoints(place), schedulers.changes_points(trials.scheduler)
+    hold, hands_on = trials.folder.hold, schedulers.changes_points(trials.scheduler)
+    checkpoints = Checkpoints(place, hold)
     if hands_on:
-        checkpoints = Checkpoints(place, _KEPT_FOR_OTHERS, _handed_on())
+        checkpoints = Checkpoints(place, hold, kept=_KEPT_FOR_OTHERS, start=_handed_on())
     to_tune = TuneTeller(checkpoints if hands_on else None)
     teller, sign = EpochTeller(to_tune.tell), trials.folder.stop_sign
     try:
         if sign.is_up():  # one that its scheduler had paused
             raise KeyboardInterrupt
         if experiment.compute.workers > 1:
-            ray_train.fit(experiment, data, place, trials.uri, [TuneReportCallback()], sign)
+            ray_train.fit(experiment, data, place, hold, trials.uri, [TuneReportCallback()], sign)
             return
         if trials.with_latency:
             spec = DetectorSpec.of(experiment, trials.checked.names)
@@ -353,6 +354,7 @@ class _Recorder(tune.Callback):
         return outbox
 
     def _write(self, trial: Any, state: TrialState, result: Mapping[str, Any], **more: Any) -> None:
+        self.trials.folder.hold.require_own()
         event = {NAME: trial.config[NAME], "state": state, "time": round(time.time(), 2)}
         event |= {POINT: trial.config[POINT], **more}
         if SECONDS in result:

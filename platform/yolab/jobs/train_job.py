@@ -89,13 +89,14 @@ def train(
         watcher.note(f"There is a run {described.name} already: this one is {place.name}.")
     uri = session.uri_of(described)
     key = claim.reclaim(place, work) if resume else claim.claim(place, work)
-    with Hold(place).held():
-        return _tracked(checked, place, key, uri, own_device, profile_steps, watcher)
+    hold = Hold(place)
+    with hold.held():
+        return _tracked(checked, hold, key, uri, own_device, profile_steps, watcher)
 
 
 def _tracked(
     checked: CheckedExperiment,
-    place: Storage,
+    hold: Hold,
     key: str,
     uri: str,
     device: torch.device | None,
@@ -103,6 +104,7 @@ def _tracked(
     watcher: Watcher,
 ) -> TrainResult:
     """Be the run that has the folder `place`, from its opening in MLflow to its end."""
+    place = hold.place
     weights, finished = str(place / WEIGHTS), Outbox(place)
     if finished.has_finished() and place.exists(WEIGHTS):
         finished.deliver(uri)
@@ -112,8 +114,9 @@ def _tracked(
     outbox.deliver(uri)
     with delivering(uri) as delivery:
         try:
-            metrics = _learn(checked, place, uri, device, profile_steps, watcher)
+            metrics = _learn(checked, hold, uri, device, profile_steps, watcher)
         except (KeyboardInterrupt, Exception) as error:
+            hold.require_own()
             if is_interruption(error):
                 outbox.end(TrialState.STOPPED)
                 delivery.add(outbox)
@@ -131,14 +134,14 @@ def _tracked(
 
 def _learn(
     checked: CheckedExperiment,
-    place: Storage,
+    hold: Hold,
     uri: str,
     device: torch.device | None,
     profile_steps: int,
     watcher: Watcher,
 ) -> dict[str, float]:
     """Train, deliver the weights, and return the metrics of the last epoch."""
-    experiment = checked.experiment
+    experiment, place = checked.experiment, hold.place
     epochs = experiment.recipe.epochs
 
     def say(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -155,12 +158,12 @@ def _learn(
             tempfile.TemporaryDirectory() as scratch,
             tracked(place, uri, Path(scratch)) as tracking,
         ):
-            reporter = Reporter(place, Checkpoints(place), [tracking, _Announcer(say), Leaving(told)])
+            reporter = Reporter(place, Checkpoints(place, hold), [tracking, _Announcer(say), Leaving(told)])
             learn(experiment, checked.data, reporter, device=device, progress=on_batch, profile_steps=profile_steps)
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
-        ray_train.run(experiment, checked.data, place, uri, say, profile_steps)
+        ray_train.run(experiment, checked.data, hold, uri, say, profile_steps)
     Checkpoints(place).deliver(WEIGHTS)
     return _last_metrics(place)
 

@@ -47,7 +47,11 @@ def trial(trials: int) -> list[dict[str, Any]]:
         described_trials = Trials(folder, checked, uri, str(outbox.run_id), of_trials, searcher, 0, work=_learn_nothing)
         process, memory = psutil.Process(), list[tuple[int, float]]()
         watched = SweepFolder(folder.place)
-        with connected(), every_second(lambda: memory.append((watched.ended(), process.memory_info().rss / 2**20))):
+        with (
+            folder.held(),
+            connected(),
+            every_second(lambda: memory.append((watched.ended(), process.memory_info().rss / 2**20))),
+        ):
             ray_tune.run(described_trials, room)
         done = sorted(folder.rows().values(), key=lambda row: row["time"])
     rows = []

@@ -6,7 +6,7 @@ import time
 from yolab.cluster import ray_tune
 from yolab.cluster.connect import connected
 from yolab.cluster.ray_tune import Trials
-from yolab.errors import UsageError, YolabError, is_interruption
+from yolab.errors import UsageError, is_interruption
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity
 from yolab.reports.trials_table import RunningTrials
@@ -73,6 +73,7 @@ def run_trials(
         if told() and not why and trials.searcher.is_left(trials.folder.rows()):
             raise KeyboardInterrupt
     except (KeyboardInterrupt, Exception) as error:
+        trials.folder.hold.require_own()
         if not is_interruption(error):
             end(TrialState.FAILED, **{tags.ERROR_TAG: str(error)})
             raise
@@ -82,8 +83,7 @@ def run_trials(
             raise KeyboardInterrupt from error
     finally:
         end_trials()
-    if trials.folder.hold.lost:
-        raise YolabError(f"Another command has taken {seen.name} over, which this one gave no sign of life for.")
+    trials.folder.hold.require_own()
     return why[0] if why else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from yolab.errors import YolabError
 from yolab.storage.document import as_bytes, read_document
+from yolab.storage.hold import Hold
 from yolab.storage.place import Storage
 
 FOLDER = "checkpoints"
@@ -26,11 +27,11 @@ class Checkpoints:
 
     Each is a folder `checkpoints/<epoch>-<digest>/`, in mid-epoch `<epoch>.<batches>-<digest>`. Its manifest, with the
     size and the SHA-256 of every file, is written last: a folder without one is no checkpoint. A run that takes over
-    another's state goes on from `start`, a checkpoint of that one.
+    another's state goes on from `start`, a checkpoint of that one. Who saves has the `hold` of the run or its sweep.
     """
 
-    def __init__(self, run: Storage, kept: int = 2, start: Storage | None = None) -> None:
-        self._run, self._place, self._kept, self._start = run, run / FOLDER, kept, start
+    def __init__(self, run: Storage, hold: Hold | None = None, *, kept: int = 2, start: Storage | None = None) -> None:
+        self._run, self._place, self._hold, self._kept, self._start = run, run / FOLDER, hold, kept, start
 
     def newest(self) -> Storage | None:
         """Return the last checkpoint that was saved, None if there is none."""
@@ -45,13 +46,16 @@ class Checkpoints:
             yield from (checkpoint for checkpoint in earlier if checkpoint.name <= self._start.name)
 
     def save(self, epoch: int, folder: Path, batches: int = 0) -> None:
-        """Make the files in a local folder the checkpoint after so many finished epochs, and batches of the next."""
+        """Make the files in a local folder the checkpoint after so many finished epochs, and batches of the next.
+        Raises TakenOverError if another command has the hold."""
         paths = sorted(folder.iterdir())
         manifest = as_bytes({"files": {path.name: _described(path) for path in paths}}, _VERSION)
         within = f".{batches:06d}" if batches else ""
         name = f"{epoch:06d}{within}-{hashlib.sha256(manifest).hexdigest()[:8]}"
         for path in paths:
             self._place.keep(path, name)
+        if self._hold:
+            self._hold.require_own()
         self._place.write(f"{name}/{_MANIFEST}", manifest)
         kept = {name, *[checkpoint.name for checkpoint in self._whole()][: self._kept]}
         for other in set(self._place.names()) - kept:

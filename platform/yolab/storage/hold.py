@@ -2,13 +2,14 @@
 
 import os
 import platform
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
 
-from yolab.errors import UsageError
+from yolab.errors import UsageError, YolabError
 from yolab.polling import every_second
 from yolab.storage.place import Storage
 
@@ -17,23 +18,42 @@ _WAIT_SECONDS = 0.1
 _ALIVE_SECONDS = 15.0  # without a sign of life, before its command counts as killed
 
 
+class TakenOverError(YolabError):
+    """Who held a place was away for so long that another one took it over."""
+
+
 class Hold:
     """The hold that one command may have on the place of a run, a sweep or a table, or on what the `mark` is for."""
 
     def __init__(self, place: Storage, mark: str = "alive") -> None:
         self.place, self._mark = place, mark
+        self._own = f"{platform.node()} {os.getpid()} {secrets.token_hex(4)}".encode()
         self.lost = False  # held, until another one took it over
         self._beaten = 0.0
 
     def is_held(self) -> bool:
         """Return whether somebody works on it."""
         try:
-            host, _, process = self.place.read(self._mark).decode().partition(" ")
+            host, process, *_ = self.place.read(self._mark).decode().split()
             # both by the clock of who keeps the mark: those of two machines may differ
             recent = self.place.now() - self.place.written_at(self._mark) < _ALIVE_SECONDS
         except FileNotFoundError:
             return False
         return recent and (host != platform.node() or _lives(int(process)))
+
+    def require_own(self) -> None:
+        """Raise TakenOverError if another one has taken it over from who holds it, here or in the process that this
+        hold was sent from: asked before anything is announced that only one may announce."""
+        if not self.is_own():
+            self.lost = True
+            raise TakenOverError(f"Another command has taken {self.place} over: this one leaves it alone.")
+
+    def is_own(self) -> bool:
+        """Return whether nobody has taken it over."""
+        try:
+            return self.place.read(self._mark) == self._own
+        except FileNotFoundError:
+            return False
 
     def require_free(self) -> None:
         """Raise UsageError if somebody works on it."""
@@ -44,7 +64,7 @@ class Hold:
     def held(self) -> Iterator[None]:
         """Be the one who works on it inside the block, with a sign of life every other second. Raises UsageError if
         another one does."""
-        if not self._taken():
+        while not self._taken():
             self.require_free()
         with self._kept():
             yield
@@ -59,12 +79,12 @@ class Hold:
 
     def _taken(self) -> bool:
         """Take it if nobody has it any more; return whether that went well."""
-        if self.place.create(self._mark, _own_mark()):
+        if self.place.create(self._mark, self._own):
             return True
         if self.is_held():
             return False
         self.place.remove(self._mark)  # of a command that was killed
-        return self.place.create(self._mark, _own_mark())
+        return self.place.create(self._mark, self._own)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -81,17 +101,10 @@ class Hold:
         the same moment, and who was away for long is taken for dead."""
         if self.lost or time.monotonic() - self._beaten < _BEAT_SECONDS:
             return
-        try:
-            self.lost = self.place.read(self._mark) != _own_mark()
-        except FileNotFoundError:
-            self.lost = True
+        self.lost = not self.is_own()
         if not self.lost:
             self._beaten = time.monotonic()
-            self.place.write(self._mark, _own_mark())
-
-
-def _own_mark() -> bytes:
-    return f"{platform.node()} {os.getpid()}".encode()
+            self.place.write(self._mark, self._own)
 
 
 def _lives(process: int) -> bool:
