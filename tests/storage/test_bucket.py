@@ -155,4 +155,16 @@ def test_a_large_file_is_sent_in_parts(s3, place, line, tmp_path, monkeypatch):
     line.faults = ["busy", "", "cut"]
     place.keep(tmp_path / "file")
     assert place.size() == 20 << 20
-    assert boto3.client("s3").list_multipart_uploads(Bucket=place.bucket).get("Uploads", []) == []
+    assert place.leftovers() == {}
+
+
+def test_parts_of_files_that_never_came_are_found_and_removed(place):
+    s3 = boto3.client("s3")
+    for key in ("runs/a/weights", "elsewhere/b"):
+        begun = s3.create_multipart_upload(Bucket=place.bucket, Key=key)
+        named = {"Bucket": place.bucket, "Key": key, "UploadId": begun["UploadId"]}
+        s3.upload_part(**named, PartNumber=1, Body=b"half")
+    [(name, size)] = place.leftovers().items()
+    assert (name.partition("?")[0], size) == ("a/weights", 4)
+    place.remove_leftover(name)
+    assert place.leftovers() == {}

@@ -16,6 +16,7 @@ from yolab.cli import (
     doctor,
     evaluate,
     export,
+    gc,
     logs,
     ls,
     models,
@@ -70,6 +71,7 @@ for verb in (
     promote,
     ui,
     bench,
+    gc,
 ):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))

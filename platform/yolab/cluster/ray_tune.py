@@ -43,6 +43,7 @@ from yolab.storage import Storage
 from yolab.storage.bucket import Bucket
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import record, tags
+from yolab.tracking.journal import FILE_NAME as JOURNAL
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
@@ -331,7 +332,7 @@ class _Recorder(tune.Callback):
         assert newest is not None
         had_all = row["epoch"] == row["epochs"] or ended_by_patience(row.get("patience"), newest)
         state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
-        checkpoints.deliver(WEIGHTS)
+        checkpoints.deliver(WEIGHTS, JOURNAL)
         weights, outbox = str(place / WEIGHTS), self._outbox(trial)
         outbox.end(state, {"trial_seconds": row[_WORKED]}, {tags.WEIGHTS_TAG: weights})
         self._write(trial, state, {}, weights=weights, run_id=outbox.run_id)

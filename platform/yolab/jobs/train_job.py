@@ -28,6 +28,7 @@ from yolab.storage import Storage, claim
 from yolab.storage.checkpoints import Checkpoints
 from yolab.storage.hold import Hold
 from yolab.tracking import record, tags
+from yolab.tracking.journal import FILE_NAME as JOURNAL
 from yolab.tracking.journal import entries_in
 from yolab.tracking.outbox import Outbox, delivering
 from yolab.tracking.tracked import tracked
@@ -106,7 +107,7 @@ def _tracked(
     """Be the run that has the folder `place`, from its opening in MLflow to its end."""
     place = hold.place
     weights, finished = str(place / WEIGHTS), Outbox(place)
-    if finished.has_finished() and place.exists(WEIGHTS):
+    if finished.state() is TrialState.FINISHED and place.exists(WEIGHTS):
         finished.deliver(uri)
         watcher.note(f"Nothing is left to do of {place.name}.")
         return TrainResult(place.name, str(finished.run_id), weights, _last_metrics(place))
@@ -164,13 +165,12 @@ def _learn(
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
         ray_train.run(experiment, checked.data, hold, uri, say, profile_steps)
-    Checkpoints(place).deliver(WEIGHTS)
+    Checkpoints(place).deliver(WEIGHTS, JOURNAL)
     return _last_metrics(place)
 
 
 def _last_metrics(place: Storage) -> dict[str, float]:
-    newest = Checkpoints(place).newest()
-    return dict(entries_in(newest)[-1]["metrics"]) if newest else {}
+    return dict(entries_in(place)[-1]["metrics"])
 
 
 class _Announcer(Observer):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from yolab.errors import UsageError, YolabError
-from yolab.storage.place import Storage
+from yolab.storage.place import LEFT_SECONDS, Storage
 
 _PATIENCE_SECONDS = 330.0  # with a server that is away, before what was asked of it fails
 _KNOCK_SECONDS = 10.0  # the same, before a job begins
@@ -146,6 +146,28 @@ class Bucket(Storage):
     def remove(self, name: str) -> None:
         for key in [self._key(name), *(key for key, _ in self._below(name))]:
             self._ask(lambda s3, key=key: s3.delete_object(Bucket=self.bucket, Key=key))  # type: ignore[misc]
+
+    def leftovers(self) -> dict[str, int]:
+        """Files that are sent in parts, of which some came; the server keeps, and charges for, them."""
+        prefix, before = self._key("") and f"{self._key('')}/", self.now() - LEFT_SECONDS
+
+        def listed(s3: Any) -> list[Any]:
+            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+            return [upload for page in pages for upload in page.get("Uploads", ())]
+
+        found = {}
+        for upload in self._ask(listed):
+            if upload["Initiated"].timestamp() < before:
+                named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                parts = self._ask(lambda s3, named=named: s3.list_parts(Bucket=self.bucket, **named))  # type: ignore[misc]
+                size = sum(part["Size"] for part in parts.get("Parts", ()))
+                found[f"{upload['Key'].removeprefix(prefix)}?{upload['UploadId']}"] = size
+        return found
+
+    def remove_leftover(self, name: str) -> None:
+        file, _, upload = name.rpartition("?")
+        named = {"Bucket": self.bucket, "Key": self._key(file), "UploadId": upload}
+        self._ask(lambda s3: s3.abort_multipart_upload(**named))
 
     def _key(self, name: str) -> str:
         return "/".join(part for part in (self.prefix, name) if part)

@@ -62,13 +62,12 @@ class Checkpoints:
             self._place.remove(f"{other}/{_MANIFEST}")
             self._place.remove(other)
 
-    def deliver(self, name: str) -> bool:
-        """Keep a file of the last checkpoint with the run, whatever becomes of its checkpoints; return whether there is
-        one."""
+    def deliver(self, *names: str) -> None:
+        """Keep these files of the last checkpoint with the run, whatever becomes of its checkpoints."""
         newest = self.newest()
         if newest:
-            self._run.copy(f"{FOLDER}/{newest.name}/{name}", name)
-        return newest is not None
+            for name in names:
+                self._run.copy(f"{FOLDER}/{newest.name}/{name}", name)
 
     def _whole(self) -> Iterator[Storage]:
         for name in reversed(self._place.names()):

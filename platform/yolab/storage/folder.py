@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolab.errors import UsageError, YolabError
-from yolab.storage.place import Storage
+from yolab.storage.place import LEFT_SECONDS, Storage
 
 _INCOMING = ".incoming"  # how the names of what is not whole yet end
 _NO_PLACE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
@@ -60,7 +60,7 @@ class Folder(Storage):
         return sorted(name for name in os.listdir(self.path) if not name.endswith(_INCOMING))
 
     def size(self) -> int:
-        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+        return _bytes_of(self.path)
 
     def read(self, name: str, start: int = 0) -> bytes:
         with (self.path / name).open("rb") as file:
@@ -140,6 +140,15 @@ class Folder(Storage):
         else:
             path.unlink(missing_ok=True)
 
+    def leftovers(self) -> dict[str, int]:
+        before = self.now() - LEFT_SECONDS
+        found = [path for path in sorted(self.path.rglob(f"*{_INCOMING}")) if path.stat().st_mtime < before]
+        return {str(path.relative_to(self.path)): _bytes_of(path) for path in found}
+
+    def remove_leftover(self, name: str) -> None:
+        path = self.path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def _incoming(self, name: str) -> Iterator[Path]:
         """Give a name beside the file's, for what is not whole yet; it is gone afterwards."""
@@ -164,6 +173,10 @@ def _told_in_words(path: Path) -> Iterator[None]:
         if error.errno not in _NO_PLACE:
             raise
         raise YolabError(f"Can't write {path}: {error.strerror}. Mend that, or name another storage.") from error
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
 def _sync(path: Path) -> None:

@@ -9,6 +9,7 @@ from yolab.errors import UsageError
 
 DEFAULT = "runs"
 VARIABLE = "YOLAB_STORAGE"
+LEFT_SECONDS = 24 * 3600.0  # after which what is not whole yet never will be
 
 
 class Storage(ABC):
@@ -122,3 +123,11 @@ class Storage(ABC):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file or a folder; nothing happens if it isn't there."""
+
+    @abstractmethod
+    def leftovers(self) -> dict[str, int]:
+        """Return what writes have left that were broken off more than a day ago, with its bytes."""
+
+    @abstractmethod
+    def remove_leftover(self, name: str) -> None:
+        """Remove what `leftovers` has named."""

@@ -3,11 +3,13 @@
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from yolab.polling import every_second
+from yolab.signals import answered_as_before
 from yolab.storage.place import Storage
 
 _NAME = "stop"
@@ -46,21 +48,25 @@ class StopSign:
 @contextmanager
 def insisting(sign: StopSign, told: Callable[[], bool], at_once: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Put a sign up once this command was `told` to stop. Who doesn't leave the block within two minutes, or has to
-    `at_once`, is interrupted as by Ctrl-C: what was to leave may hang, or wait for room."""
-    deadline, over = math.inf, False
+    `at_once`, is interrupted, if it is in the main thread: what was to leave may hang, or wait for room. Ray Tune, too,
+    ends by the signal that is used, which, unlike Ctrl-C, no script ignores.
+    """
+    deadline, inside = math.inf, threading.current_thread() is threading.main_thread()
 
     def look() -> None:
         nonlocal deadline
         if at_once():
             deadline = 0.0
-        elif told() and deadline == math.inf and not over:
+        elif told() and deadline == math.inf:
             sign.put_up()
             deadline = time.monotonic() + _LEAVE_SECONDS
-        if time.monotonic() >= deadline and not over:
-            os.kill(os.getpid(), signal.SIGINT)
+        if time.monotonic() >= deadline and inside:
+            os.kill(os.getpid(), signal.SIGUSR1)
 
-    with every_second(look):
+    with answered_as_before([signal.SIGUSR1]), every_second(look):
+        if inside:
+            signal.signal(signal.SIGUSR1, signal.default_int_handler)
         try:
             yield
         finally:
-            over = True
+            inside = False

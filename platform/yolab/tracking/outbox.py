@@ -65,10 +65,10 @@ class Outbox:
         """Return whether nothing was ever said of the run."""
         return not self.place.exists(FILE_NAME)
 
-    def has_finished(self) -> bool:
-        """Return whether the last that was said is that the run has come to its end."""
+    def state(self) -> TrialState | None:
+        """Return how the run has ended, None as long as it is open, or before."""
         ends = [message.get("end") for message in self._messages() if "file" not in message]
-        return bool(ends and ends[-1] and ends[-1]["state"] == TrialState.FINISHED)
+        return TrialState(ends[-1]["state"]) if ends and ends[-1] else None
 
     def left(self) -> int:
         """Return how many messages MLflow has yet to hear."""
