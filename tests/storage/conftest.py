@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolab.storage import Folder, Storage
+from yolab.storage import Folder, Storage, storage_at
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -12,4 +12,4 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A storage in which nothing is yet."""
     if request.param == "folder":
         return Folder(tmp_path / "runs")
-    return Storage.at(f"{request.getfixturevalue('s3')}/some/runs")
+    return storage_at(f"{request.getfixturevalue('s3')}/some/runs")

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from yolab.errors import UsageError, YolabError
-from yolab.storage import Storage, bucket
+from yolab.storage import Storage, bucket, storage_at
 from yolab.storage.checkpoints import Checkpoints
 
 
@@ -77,7 +77,7 @@ def line(s3: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
 
 @pytest.fixture
 def place(s3: str, line: Line) -> Storage:
-    return Storage.at(f"{s3}/runs")
+    return storage_at(f"{s3}/runs")
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "lost", "torn"])
@@ -146,7 +146,7 @@ def test_what_will_be_no_different_the_next_time_is_refused_at_once(change, told
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     bucket._client.cache_clear()
     with pytest.raises(UsageError, match=rf"s3://nobody-has-it/runs can't be used: .*{told}"):
-        Storage.at("s3://nobody-has-it/runs").require_writable()
+        storage_at("s3://nobody-has-it/runs").require_writable()
 
 
 def test_a_large_file_is_sent_in_parts(s3, place, line, tmp_path, monkeypatch):

@@ -5,19 +5,19 @@ import threading
 import pytest
 
 from yolab.errors import UsageError
-from yolab.storage import Storage
+from yolab.storage import local_file, storage_at
 
 
 def test_a_place_is_what_is_named_else_the_environments_else_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("YOLAB_STORAGE", raising=False)
-    assert Storage.at().path == tmp_path / "runs"
+    assert storage_at().path == tmp_path / "runs"
     monkeypatch.setenv("YOLAB_STORAGE", "elsewhere")
-    assert Storage.at().path == tmp_path / "elsewhere"
-    assert Storage.at(f"file://{tmp_path}/named").path == Storage.at(tmp_path / "named").path == tmp_path / "named"
+    assert storage_at().path == tmp_path / "elsewhere"
+    assert storage_at(f"file://{tmp_path}/named").path == storage_at(tmp_path / "named").path == tmp_path / "named"
     for named in ("s3://bucket/some/runs", "S3://bucket/some/runs/"):
-        assert str(Storage.at(named)) == "s3://bucket/some/runs"
-    assert str(Storage.at("s3://bucket")) == "s3://bucket"
+        assert str(storage_at(named)) == "s3://bucket/some/runs"
+    assert str(storage_at("s3://bucket")) == "s3://bucket"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_place_that_can_not_be_is_refused_in_words(named, told, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=told):
-        Storage.at(named)
+        storage_at(named)
 
 
 def test_what_is_written_is_read_and_listed_and_removed(storage):
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_and_listed_and_removed(storage):
     assert [storage.exists(name) for name in ("folder", "a", "fold")] == [True, True, False]
     assert (storage / "folder").size() == 1
     assert (storage / "folder").parent == storage
-    assert Storage.at(str(storage / "folder")).read("b") == b"3"
+    assert storage_at(str(storage / "folder")).read("b") == b"3"
     assert -2 < storage.now() - storage.written_at("a") < 60
     for missing in (storage.read, storage.written_at):
         with pytest.raises(FileNotFoundError):
@@ -97,7 +97,7 @@ def test_a_kept_file_is_copied_in_place_of_one_of_that_name(storage, tmp_path):
     assert (storage.local("pictures", scratch) / "a.png").read_bytes() == b"2"
     assert ((storage / "pictures").local("", scratch) / "a.png").read_bytes() == b"2"
     if "://" in str(storage):
-        assert Storage.file(f"{storage}/{kept}", scratch).read_bytes() == b"2"
+        assert local_file(f"{storage}/{kept}", scratch).read_bytes() == b"2"
 
 
 def test_a_second_name_keeps_a_files_content(storage):

@@ -9,7 +9,7 @@ import pytest
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Experiment, build
 from yolab.search.trial import TrialState
-from yolab.storage import Folder, Storage
+from yolab.storage import Folder, storage_at
 from yolab.tracking import mlflow_runs, mlflow_uri
 
 
@@ -36,7 +36,7 @@ def test_the_uri_is_the_experiments_own_then_the_environments_then_a_file_in_the
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert mlflow_uri.default_uri(Storage.at("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert mlflow_uri.default_uri(storage_at("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
     own = experiment(**{"tracking.uri": "sqlite:///own.db"})
     assert mlflow_uri.tracking_uri(own, lambda: "http://server:5000") == f"sqlite:///{tmp_path}/own.db"
 

@@ -21,7 +21,7 @@ from yolab.models.detector import Detector
 from yolab.models.device import named_device
 from yolab.models.suppression import IOU, SHOWN_CONFIDENCE
 from yolab.reports.pictures import save_detections, save_objectness
-from yolab.storage import Folder, Storage, claim
+from yolab.storage import Folder, Storage, claim, storage_at
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def predict(
         raise UsageError("--objectness looks inside the model: give the weights that the .onnx file was made of.")
     paths = _files([images] if isinstance(images, (str, Path)) else images, watcher)
     samples, unreadable = _readable(paths[:most], watcher)
-    folder = Path(output) if output else _new_folder(Storage.at(storage))
+    folder = Path(output) if output else _new_folder(storage_at(storage))
     pictures = _pictures(samples, folder)
     maps = [_maps_of(picture) for picture in pictures] if objectness else []
     _require_free([*pictures, *maps], paths, overwrite)

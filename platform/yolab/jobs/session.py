@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolab.experiment import Experiment
-from yolab.storage import Storage
+from yolab.storage import Storage, storage_at
 from yolab.tracking import mlflow_runs, mlflow_uri
 
 
@@ -19,7 +19,7 @@ class Session:
     def at(cls, storage: str | Path | Storage | None = None, uri: str | None = None) -> "Session":
         """Return the session of a storage (None: YOLAB_STORAGE, else `runs` here) and of an MLflow (None:
         MLFLOW_TRACKING_URI, else an SQLite file in the storage). Raises UsageError."""
-        return cls(Storage.at(storage), uri)
+        return cls(storage_at(storage), uri)
 
     @property
     def uri(self) -> str:

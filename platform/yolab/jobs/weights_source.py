@@ -11,7 +11,7 @@ from yolab.models import source
 from yolab.models.detector import Detector
 from yolab.models.onnx_file import OnnxDetector
 from yolab.models.spec import DetectorSpec
-from yolab.storage import Storage
+from yolab.storage import local_file
 
 _REGISTERED = "models:/"
 _FILES = (".safetensors", ".onnx", ".pt")  # how names of files end: such a name is no run's
@@ -78,4 +78,4 @@ def _file(weights: str | Path, storage: str | Path | None) -> Iterator[Path]:
     from yolab.tracking.tags import WEIGHTS_TAG
 
     with tempfile.TemporaryDirectory() as scratch:
-        yield Storage.file(run["tags"][WEIGHTS_TAG], Path(scratch))
+        yield local_file(run["tags"][WEIGHTS_TAG], Path(scratch))

@@ -20,7 +20,7 @@ from yolab.models.spec import DetectorSpec
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
 from yolab.search.trial import TrialState
-from yolab.storage import Storage
+from yolab.storage import local_file
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
 CHAMPION = "champion"
@@ -109,7 +109,7 @@ def _weights_of(run: dict[str, Any], called: str) -> tuple[str, Detector, Detect
     where = run["tags"][tags.WEIGHTS_TAG]
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            file = Storage.file(where, Path(scratch))
+            file = local_file(where, Path(scratch))
             return weights.fingerprint(file), *weights.load(file)
         except FileNotFoundError:
             raise UsageError(f"The weights of {called} are no longer at {where}: train it again.") from None

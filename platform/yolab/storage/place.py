@@ -1,14 +1,8 @@
 """A place that keeps files: written whole, verified, and only then announced."""
 
-import os
-import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from yolab.errors import UsageError
-
-DEFAULT = "runs"
-VARIABLE = "YOLAB_STORAGE"
 LEFT_SECONDS = 24 * 3600.0  # after which what is not whole yet never will be
 
 
@@ -20,33 +14,6 @@ class Storage(ABC):
     it returns is there to stay, and was read back, or verified by who keeps it. All raise YolabError, in words, where
     the place can't be used.
     """
-
-    @staticmethod
-    def at(place: "str | Path | Storage | None" = None) -> "Storage":
-        """Return the place that is named, a folder or `s3://bucket/prefix`; None: YOLAB_STORAGE, else `runs` here.
-        Raises UsageError for a place that can't be used."""
-        from yolab.storage.bucket import Bucket  # here, because they are made of this one
-        from yolab.storage.folder import Folder
-
-        if isinstance(place, Storage):
-            return place
-        named = str(place or os.environ.get(VARIABLE) or DEFAULT)
-        scheme = re.match(r"([A-Za-z][\w+.-]*)://", named)
-        kind, rest = (scheme[1].lower(), named[scheme.end() :]) if scheme else ("file", named)
-        if kind == "s3":
-            return Bucket.named(rest)
-        if kind != "file":
-            raise UsageError(f"The storage can't be {named}: {kind} is not supported. Name a folder, or s3://….")
-        path = Path(os.path.abspath(rest))
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"The storage can't be {named}: it is a file. Name a folder.")
-        return Folder(path)
-
-    @staticmethod
-    def file(where: str, scratch: Path) -> Path:
-        """Return a file that is named as a place is as a local one; see `local`. Raises FileNotFoundError."""
-        folder, _, name = where.rpartition("/")
-        return Storage.at(folder).local(name, scratch) if "://" in where else Path(where)
 
     @property
     @abstractmethod
@@ -64,7 +31,7 @@ class Storage(ABC):
 
     @abstractmethod
     def __str__(self) -> str:
-        """Return how it is named, so that `at` finds it again."""
+        """Return how it is named, so that `storage_at` finds it again."""
 
     @abstractmethod
     def require_writable(self) -> None:
