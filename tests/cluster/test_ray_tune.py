@@ -177,7 +177,7 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
 
     with folder.held():
         whole = trial("whole", 0.1, 0.2, 0.3)
-        for epoch, ap in enumerate((0.1, 0.2, 0.3), start=1):
+        for epoch, ap in enumerate((0.1, 0.2), start=1):  # the last comes after the end
             recorder.on_trial_result(1, [], whole, {"epoch": epoch, "ap": ap, "seconds": epoch - 1.0})
         recorder.on_trial_complete(1, [], whole)
         for name, scores in (("early", (0.1, 0.2)), ("no better", (0.2, 0.1))):
@@ -200,7 +200,7 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     said = {name: (tmp_path / "sweep" / name / "outbox.jsonl").read_text().splitlines()[-1] for name in states}
     assert {name: json.loads(end)["end"]["state"] for name, end in said.items()} == states
     assert json.loads(said["whole"])["journal"].startswith("checkpoints/000003-")
-    assert json.loads(said["whole"])["end"]["metrics"] == {"trial_seconds": 12.0}
+    assert json.loads(said["whole"])["end"]["metrics"] == {"trial_seconds": 11.0}
     assert Path(rows["whole"]["weights"]).read_text() == "whole"
-    assert (rows["whole"]["epoch"], rows["whole"]["ap"], rows["whole"]["time_total_s"]) == (3, 0.3, 12.0)
+    assert (rows["whole"]["epoch"], rows["whole"]["ap"], rows["whole"]["time_total_s"]) == (3, 0.3, 11.0)
     assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")

@@ -44,6 +44,7 @@ from yolab.storage.bucket import Bucket
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME as JOURNAL
+from yolab.tracking.journal import entries_in
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import tracked
 from yolab.training.checkpoint import WEIGHTS
@@ -330,12 +331,13 @@ class _Recorder(tune.Callback):
         checkpoints, row = Checkpoints(place), self.folder.rows()[place.name]
         newest = checkpoints.newest()
         assert newest is not None
-        had_all = row["epoch"] == row["epochs"] or ended_by_patience(row.get("patience"), newest)
+        known = _reached(newest)
+        had_all = known["epoch"] == row["epochs"] or ended_by_patience(row.get("patience"), newest)
         state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
         checkpoints.deliver(WEIGHTS, JOURNAL)
         weights, outbox = str(place / WEIGHTS), self._outbox(trial)
-        outbox.end(state, {"trial_seconds": row[_WORKED]}, {tags.WEIGHTS_TAG: weights})
-        self._write(trial, state, {}, weights=weights, run_id=outbox.run_id)
+        outbox.end(state, {"trial_seconds": row.get(_WORKED, 0.0)}, {tags.WEIGHTS_TAG: weights})
+        self._write(trial, state, known, weights=weights, run_id=outbox.run_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
@@ -361,6 +363,16 @@ class _Recorder(tune.Callback):
         if SECONDS in result:
             event[_WORKED] = self.worked_before[event[NAME]] + result[SECONDS]
         self.folder.append(event | {name: result[name] for name in _NOTED if name in result})
+
+
+def _reached(checkpoint: Storage) -> dict[str, Any]:
+    """Return the epoch of a trial's last checkpoint, and the scores up to then. Tune may not have heard of it: what a
+    nested run tells last can come after its end."""
+    found: dict[str, Any] = {}
+    for entry in entries_in(checkpoint):
+        scores = {name: entry["metrics"][name] for name in TRIAL_METRICS if name in entry["metrics"]}
+        found |= {"epoch": entry["epoch"], **scores}
+    return found
 
 
 def _resources_of_trial(experiment: Experiment) -> Any:
