@@ -135,7 +135,7 @@ def test_a_run_whose_server_is_killed_ends_well_arrives_when_it_is_resumed_and_i
     uri = f"http://127.0.0.1:{port}"
     with mlflow_server(place / "runs", port):
         running = start(place, port, "train", "tiny.yaml")
-        wait_until((place / "kept" / "tiny" / "checkpoint").exists, running)
+        wait_until((place / "kept" / "tiny" / "checkpoints").exists, running)
     trained = document_of(running)
     refused = start(place, port, "train", "tiny.yaml", "--resume")
     assert "can't be used" in refused.communicate(timeout=120)[1]
