@@ -53,6 +53,23 @@ def test_an_epoch_that_is_repeated_has_one_checkpoint(run, tmp_path):
     assert epochs(checkpoints) == [2, 1]
 
 
+@pytest.mark.parametrize(("had", "then", "expected"), [
+    ([(4, 0), (6, 0)], (5, 0), ["000005", "000004"]),  # a bad trial that took over a good one's state
+    ([(4, 0), (5, 0)], (5, 0), ["000005", "000004"]),  # the last one was damaged
+    ([(4, 0), (4, 7)], (4, 3), ["000004.000003", "000004"]),
+    ([(4, 0), (4, 7)], (5, 0), ["000005", "000004.000007"]),
+])  # fmt: skip
+def test_the_last_that_was_saved_is_the_newest_wherever_the_run_was_before(had, then, expected, run, tmp_path):
+    checkpoints = Checkpoints(run)
+    for epoch, batches in had:
+        checkpoints.save(epoch, written(tmp_path / "made", weights=f"{epoch} {batches}"), batches)
+    for attempt in range(8):  # whatever its digest is
+        checkpoints.save(then[0], written(tmp_path / "made", weights=f"last {attempt}"), then[1])
+        with fetched(checkpoints.newest()) as folder:
+            assert (folder / "weights").read_text() == f"last {attempt}"
+    assert [found.name.partition("-")[0] for found in checkpoints.candidates()] == expected
+
+
 def test_a_run_that_takes_over_anothers_state_begins_where_that_one_was(run, storage, tmp_path):
     other = Checkpoints(storage / "other", kept=4)
     for epoch in (1, 2, 3):

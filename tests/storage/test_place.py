@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from yolab.errors import UsageError
 from yolab.storage import local_file, storage_at
@@ -98,6 +99,15 @@ def test_a_kept_file_is_copied_in_place_of_one_of_that_name(storage, tmp_path):
     assert ((storage / "pictures").local("", scratch) / "a.png").read_bytes() == b"2"
     if "://" in str(storage):
         assert local_file(f"{storage}/{kept}", scratch).read_bytes() == b"2"
+
+
+def test_arrow_writes_where_the_place_is(storage):
+    path, system = storage.for_arrow()
+    system = system or LocalFileSystem()
+    system.create_dir(path)
+    with system.open_output_stream(f"{path}/a") as file:
+        file.write(b"1")
+    assert storage.read("a") == b"1"
 
 
 def test_a_second_name_keeps_a_files_content(storage):

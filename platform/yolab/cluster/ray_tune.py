@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import os
 import pickle
 import sys
 import tempfile
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow.fs
 import ray
 import torch
 from ray import tune
@@ -40,7 +38,6 @@ from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import NAME, POINT, Row, TrialState, state_of, title
 from yolab.storage import Storage
-from yolab.storage.bucket import Bucket
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import record, tags
 from yolab.tracking.journal import FILE_NAME as JOURNAL
@@ -113,6 +110,8 @@ def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str) -> tune.T
     """Return Tune, ready for the trials that are not at their end. What it remembers itself goes to `scratch`: the
     sweep's events and the trials' checkpoints are all that is needed to go on."""
     hands_on = schedulers.changes_points(trials.scheduler)  # then all trials take turns
+    # what trials hand on has to be where all of them reach it
+    path, system = (trials.folder.place / "tune").for_arrow() if hands_on else (scratch, None)
     memory = Memory(trials.scheduler, trials.settings, SweepFolder(trials.folder.place))
     return tune.Tuner(
         trainable,
@@ -125,23 +124,13 @@ def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str) -> tune.T
             trial_dirname_creator=lambda trial: trial.config[NAME],
         ),
         run_config=tune.RunConfig(
-            # what trials hand on has to be where all of them reach it
-            **(_reached_by_all(trials.folder.place / "tune") if hands_on else {"storage_path": scratch}),
+            storage_path=path,
+            storage_filesystem=system,
             failure_config=tune.FailureConfig(max_failures=trials.retries),
             callbacks=[_Recorder(trials, trials.folder.key)],
             verbose=0,
         ),
     )
-
-
-def _reached_by_all(place: Storage) -> dict[str, Any]:
-    """Return what Tune has to know to keep its own things in a place."""
-    if not isinstance(place, Bucket):
-        return {"storage_path": str(place)}
-    server = {"endpoint_override": os.environ.get("AWS_ENDPOINT_URL"), "region": os.environ.get("AWS_DEFAULT_REGION")}
-    # it would write in the background, and say nothing of what failed
-    system = pyarrow.fs.S3FileSystem(background_writes=False, **server)
-    return {"storage_path": f"{place.bucket}/{place.prefix}", "storage_filesystem": system}
 
 
 def scheduler_of(name: str, settings: Settings) -> TrialScheduler:
@@ -201,9 +190,6 @@ class PointSearcher(TuneSearcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: Tune is never restored."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError
 
 
 class TuneTeller(Observer):
@@ -351,6 +337,7 @@ class _Recorder(tune.Callback):
 
     def _outbox(self, trial: Any) -> Outbox:
         """Return the outbox of a trial, which may have failed before it opened its run itself."""
+        self.trials.folder.hold.require_own()
         outbox = Outbox(self.folder.place / trial.config[NAME])
         if outbox.is_empty():
             _opened(self.trials, self.key, trial.config[NAME], trial.config[POINT])

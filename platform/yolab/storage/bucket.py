@@ -3,6 +3,7 @@ AWS's own tools have them: the environment, its files, the machine's role."""
 
 import functools
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,14 @@ class Bucket(Storage):
     def remove(self, name: str) -> None:
         for key in [self._key(name), *(key for key, _ in self._below(name))]:
             self._ask(lambda s3, key=key: s3.delete_object(Bucket=self.bucket, Key=key))  # type: ignore[misc]
+
+    def for_arrow(self) -> tuple[str, Any]:
+        from pyarrow.fs import S3FileSystem  # as boto3
+
+        named = {"endpoint_override": "AWS_ENDPOINT_URL", "region": "AWS_DEFAULT_REGION"}
+        server = {about: os.environ[name] for about, name in named.items() if name in os.environ}
+        # it would write in the background, and say nothing of what failed
+        return f"{self.bucket}/{self.prefix}", S3FileSystem(background_writes=False, **server)
 
     def leftovers(self) -> dict[str, int]:
         """Files that are sent in parts, of which some came; the server keeps, and charges for, them."""

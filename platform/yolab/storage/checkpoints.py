@@ -56,11 +56,13 @@ class Checkpoints:
             self._place.keep(path, name)
         if self._hold:
             self._hold.require_own()
+        for other in self._place.names():  # of a way that the run has left, back to a checkpoint before it
+            if _position(other) >= _position(name) and other != name:
+                self._discard(other)
         self._place.write(f"{name}/{_MANIFEST}", manifest)
         kept = {name, *[checkpoint.name for checkpoint in self._whole()][: self._kept]}
         for other in set(self._place.names()) - kept:
-            self._place.remove(f"{other}/{_MANIFEST}")
-            self._place.remove(other)
+            self._discard(other)
 
     def deliver(self, *names: str) -> None:
         """Keep these files of the last checkpoint with the run, whatever becomes of its checkpoints."""
@@ -68,6 +70,10 @@ class Checkpoints:
         if newest:
             for name in names:
                 self._run.copy(f"{FOLDER}/{newest.name}/{name}", name)
+
+    def _discard(self, name: str) -> None:
+        self._place.remove(f"{name}/{_MANIFEST}")
+        self._place.remove(name)
 
     def _whole(self) -> Iterator[Storage]:
         for name in reversed(self._place.names()):
@@ -90,6 +96,11 @@ def fetched(checkpoint: Storage) -> Iterator[Path]:
             if found[name] != saved[name]:
                 raise DamagedCheckpointError(f"{checkpoint / name} is damaged (it is not what was saved).")
         yield folder
+
+
+def _position(name: str) -> str:
+    """Return how far a checkpoint is, in the order of its run."""
+    return name.partition("-")[0]
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -140,6 +140,9 @@ class Folder(Storage):
         else:
             path.unlink(missing_ok=True)
 
+    def for_arrow(self) -> tuple[str, None]:
+        return str(self.path), None
+
     def leftovers(self) -> dict[str, int]:
         before = self.now() - LEFT_SECONDS
         found = [path for path in sorted(self.path.rglob(f"*{_INCOMING}")) if path.stat().st_mtime < before]

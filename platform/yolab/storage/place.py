@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 LEFT_SECONDS = 24 * 3600.0  # after which what is not whole yet never will be
 
@@ -90,6 +91,10 @@ class Storage(ABC):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file or a folder; nothing happens if it isn't there."""
+
+    @abstractmethod
+    def for_arrow(self) -> tuple[str, Any]:
+        """Return the place as libraries over pyarrow take it: a path, and its file system, None: this machine's."""
 
     @abstractmethod
     def leftovers(self) -> dict[str, int]:
