@@ -1,13 +1,15 @@
 """Garbage: what nobody needs goes, when that is said, and nothing else."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from yolab.jobs import gc_job
+from yolab.errors import YolabError
+from yolab.jobs import gc_job, sweep_job, sweeps_job
 from yolab.search.trial import TrialState
-from yolab.storage import Folder, Storage, claim
+from yolab.storage import Folder, Storage, bucket, claim
 from yolab.storage.checkpoints import Checkpoints
 from yolab.storage.hold import Hold
 from yolab.tracking.outbox import Outbox
@@ -84,3 +86,15 @@ def test_what_a_broken_off_write_has_left_goes_after_a_day(tmp_path: Path) -> No
         os.utime(path, (path.stat().st_mtime - days * 86400,) * 2)
     assert gc_job.collect(really=True, storage=storage).leftovers == {"run/old.x.incoming": 4}
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["new.x.incoming"]
+
+
+@pytest.mark.parametrize("ask", [gc_job.collect, sweeps_job.list_sweeps, lambda: sweep_job.resume("search")])
+def test_a_bucket_that_is_away_when_a_command_begins_is_told_at_once(
+    ask: Callable[[], object], s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLAB_STORAGE", f"{s3}/runs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(bucket, "_KNOCK_SECONDS", 1.0)
+    bucket._client.cache_clear()
+    with pytest.raises(YolabError, match="can't be used: Could not connect"):
+        ask()

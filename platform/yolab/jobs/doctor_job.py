@@ -59,7 +59,7 @@ def doctor(*, storage: str | Path | None = None) -> Diagnosis:
     """Look at what this machine, the cluster that RAY_ADDRESS names and MLflow can do. What is missing raises nothing:
     it is a finding."""
     session = Session.at(storage)
-    places = (_storage(session.storage), _mlflow(session), _room(), _data(Path("data")))
+    places = (_storage(session.place), _mlflow(session), _room(), _data(Path("data")))
     return Diagnosis((_python(), *_packages(), *_machine(), *_torch(), *_cluster(), *places))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from yolab.errors import UsageError
 from yolab.jobs.result import Result
+from yolab.jobs.session import Session
 from yolab.search.sweep_folder import SweepFolder
 from yolab.search.trial import TrialState
-from yolab.storage import Storage, claim, storage_at
+from yolab.storage import Storage, claim
 from yolab.storage.checkpoints import FOLDER
 from yolab.storage.hold import Hold
 from yolab.tracking import outbox
@@ -37,7 +38,7 @@ class Garbage(Result):
 def collect(*, really: bool = False, storage: str | Path | None = None) -> Garbage:
     """Find what nobody needs, and remove it if that is `really` meant. A run, or a sweep with its trials, that somebody
     works on, that can go on, or that MLflow has yet to hear of, keeps everything. Raises UsageError."""
-    place = storage_at(storage)
+    place = Session.at(storage).storage
     if really:
         place.require_writable()
     checkpoints = {f"{name}/{FOLDER}": (place / name / FOLDER).size() for name in _at_their_end(place)}

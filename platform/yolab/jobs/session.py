@@ -1,6 +1,7 @@
 """What the jobs of a session share: where runs are kept, and where MLflow is."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from yolab.experiment import Experiment
@@ -10,9 +11,9 @@ from yolab.tracking import mlflow_runs, mlflow_uri
 
 @dataclass(frozen=True)
 class Session:
-    """`storage` keeps the runs; MLflow is at `given`, if an address was."""
+    """The runs are in the `place`; MLflow is at `given`, if an address was."""
 
-    storage: Storage
+    place: Storage
     given: str | None
 
     @classmethod
@@ -21,10 +22,16 @@ class Session:
         MLFLOW_TRACKING_URI, else an SQLite file in the storage). Raises UsageError."""
         return cls(storage_at(storage), uri)
 
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the runs are, if it answers; raises YolabError within seconds, where one who has begun would wait."""
+        self.place.knock()
+        return self.place
+
     @property
     def uri(self) -> str:
         """MLflow's, where an experiment names no other one. Raises UsageError if there can be none."""
-        return mlflow_uri.absolute(self.given) if self.given else mlflow_uri.default_uri(self.storage)
+        return mlflow_uri.absolute(self.given) if self.given else mlflow_uri.default_uri(self.place)
 
     def uri_of(self, experiment: Experiment) -> str:
         """Return the MLflow URI of an experiment that is about to begin: the storage takes files, and MLflow has been

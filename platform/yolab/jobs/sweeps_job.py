@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from yolab.jobs.result import Result
+from yolab.jobs.session import Session
 from yolab.reports import trials_table
 from yolab.search.sweep_folder import SweepFolder, sweeps_in
 from yolab.search.trial import Row, TrialState, best_of, front, is_scored, state_of
-from yolab.storage import storage_at
 
 _IN_NOTE = 20  # trials in MLflow's description
 
@@ -76,20 +76,20 @@ class SweepStatus(Result):
 
 def list_sweeps(storage: str | Path | None = None) -> SweepList:
     """Return the sweeps of a storage."""
-    place = storage_at(storage)
+    place = Session.at(storage).storage
     return SweepList(str(place), tuple(_line(folder) for folder in sweeps_in(place)))
 
 
 def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
     """Return what is known of a sweep's trials. Raises UsageError with the nearest name."""
-    folder = SweepFolder.existing(storage_at(storage), name)
+    folder = SweepFolder.existing(Session.at(storage).storage, name)
     return SweepStatus(name, folder.state(), folder.request().objectives, tuple(sorted_rows(folder)))
 
 
 def stop_sweep(name: str, storage: str | Path | None = None) -> None:
     """Let a sweep or table, wherever it runs, stop within seconds with its state saved. Raises UsageError if it doesn't
     run."""
-    place = storage_at(storage)
+    place = Session.at(storage).storage
     table = SweepFolder(place / name)
     (table if table.is_running() else SweepFolder.existing(place, name)).ask_to_stop()
 

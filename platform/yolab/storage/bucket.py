@@ -57,6 +57,9 @@ class Bucket(Storage):
     def parent(self) -> "Bucket":
         return Bucket(self.bucket, self.prefix.rpartition("/")[0])
 
+    def knock(self) -> None:
+        self._ask(lambda s3: s3.list_objects_v2(Bucket=self.bucket, MaxKeys=1), _KNOCK_SECONDS)
+
     def require_writable(self) -> None:
         key = self._key("probe")
         self._ask(lambda s3: s3.put_object(Bucket=self.bucket, Key=key, Body=b""), _KNOCK_SECONDS)

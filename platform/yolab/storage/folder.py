@@ -41,6 +41,9 @@ class Folder(Storage):
     def exists(self, name: str = "") -> bool:
         return (self.path / name).exists()
 
+    def knock(self) -> None:
+        pass
+
     def require_writable(self) -> None:
         is_new = not self.path.exists()
         try:

@@ -35,6 +35,10 @@ class Storage(ABC):
         """Return how it is named, so that `storage_at` finds it again."""
 
     @abstractmethod
+    def knock(self) -> None:
+        """Return if who keeps the files answers within seconds."""
+
+    @abstractmethod
     def require_writable(self) -> None:
         """Raise UsageError if nothing can be kept here; what isn't there yet isn't there afterwards."""
 
