@@ -6,8 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder where writing never waits for a disk, so that what takes long is a wait for something else."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -40,21 +48,21 @@ def port() -> int:
 
 
 def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
-    mlflow_uri: str, tmp_path: Path, port: int
+    mlflow_uri: str, in_memory: Path, port: int
 ) -> None:
     home = Path(mlflow_uri.removeprefix("sqlite:///")).parent
     uri = f"http://127.0.0.1:{port}"
-    checkpoint, picture = tmp_path / "checkpoint", tmp_path / "picture.png"
+    run, checkpoint, picture = in_memory / "run", in_memory / "checkpoint", in_memory / "picture.png"
     checkpoint.mkdir()
     picture.write_bytes(b"png")
     with ExitStack() as training:
         with mlflow_server(home, port):
-            outbox = Outbox(Folder(tmp_path / "run"))
+            outbox = Outbox(Folder(run))
             outbox.open(experiment_name="tests", run_name="a-run", key="key", params={"seed": 0}, tags={})
             outbox.deliver(uri)
             run_id = str(outbox.run_id)
-            tracking = training.enter_context(tracked(Folder(tmp_path / "run"), uri, tmp_path / "run"))
-            reporter = folder_reporter(tmp_path / "run", tracking)
+            tracking = training.enter_context(tracked(Folder(run), uri, run))
+            reporter = folder_reporter(run, tracking)
             reporter.restore()
             seconds = [seconds_of_report(reporter, epoch, checkpoint) for epoch in range(1, 6)]
             reporter.save_artifact(picture)
@@ -73,15 +81,15 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(
                 key: mlflow_runs.client(uri).get_metric_history(run_id, in_mlflow(key)) for key in ("loss", "odd")
             }
             artifacts = [file.path for file in mlflow_runs.client(uri).list_artifacts(run_id)]
-            [run] = mlflow_runs.list_runs(uri)
+            [tracked_run] = mlflow_runs.list_runs(uri)
     expected = [(entry["epoch"], entry["metrics"]["loss"], entry["time_ms"]) for entry in tracking.journal.entries()]
     assert len(expected) == len(seconds) > 20
     assert sorted((metric.step, metric.value, metric.timestamp) for metric in history["loss"]) == expected
     assert sorted(metric.step for metric in history["odd"]) == list(range(1, len(seconds) + 1))
     assert max(seconds) < 0.2
     assert artifacts == ["log.txt", "picture.png"]
-    assert (run["status"], run["params"]) == ("FINISHED", {"seed": "0"})
-    assert "system/cpu_utilization_percentage" in run["metrics"]
+    assert (tracked_run["status"], tracked_run["params"]) == ("FINISHED", {"seed": "0"})
+    assert "system/cpu_utilization_percentage" in tracked_run["metrics"]
 
 
 def seconds_of_report(reporter: Reporter, epoch: int, checkpoint: Path) -> float:
