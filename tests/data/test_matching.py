@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from yolab.data.formats import import_data
@@ -60,7 +60,11 @@ ITEMS = st.lists(
     ),
     min_size=1,
     max_size=12,
-    unique_by=lambda item: (item.split, unicodedata.normalize("NFC", f"{item.folder}/{item.name}")),
+    # a picture in a folder `images` may be meant by a label of the folder above
+    unique_by=lambda item: (
+        item.split,
+        unicodedata.normalize("NFC", f"{item.folder}/{item.name}".replace("images", "")),
+    ),
 )
 
 
@@ -146,6 +150,14 @@ def write_labelme(root: Path, items: list[Item]) -> None:
             text(path.with_suffix(".json"), json.dumps(content))
 
 
+def in_its_split_again(file: int) -> list[Item]:
+    """Return a picture train/1.png, and another one train/train/1.png that this or another file describes."""
+    rest = {"backslashes": False, "recomposed": False, "there": True, "labelled": True}
+    return [Item("train", "", "1", ".png", 0, **rest), Item("train", "train", "1", ".png", file, **rest)]
+
+
+@example(items=in_its_split_again(0), write=write_coco)
+@example(items=in_its_split_again(1), write=write_coco)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items=ITEMS, write=st.sampled_from([write_coco, write_yolo, write_voc, write_cvat, write_labelme]))
 def test_every_label_ends_with_its_own_picture_or_is_counted_as_left_out(items, write):

@@ -148,7 +148,8 @@ def _labels(found: _Detections, source: Path, files: SourceFiles) -> list[Label]
         [above / name for name in sorted(names) for above in (folder, source, source / "images")]
         for names in (called, known - called)
     )
-    own = [*own, *([folder] if folder != source else [])]
+    if folder != source:  # where the file lies among its pictures, nothing is nearer
+        own = [folder, *own] if folder.name in called else [*own, folder]
     own = [place for place in dict.fromkeys(own) if os.fspath(place) in files.picture_folders]
     inside = [place / "images" for place in own]
     return [
