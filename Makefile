@@ -2,6 +2,8 @@
 # make demo         the main job on this machine: data, sweep, MLflow, promotion, detection
 # make test         the tests that need nothing but Python
 # make acceptance   the tests that start real servers and clusters
+# make cluster-demo what docs/cluster.md tells, on three nodes in network namespaces
+# make faults       everything that may happen to a cluster while a run trains on it, half an hour
 # make lint         ruff and mypy
 # make fuzz         20 000 spoiled inputs for the readers of data sets, YAML, weights, checkpoints and ONNX
 
@@ -12,7 +14,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 export DVC_NO_ANALYTICS = 1
 
-.PHONY: setup demo test acceptance lint fuzz lock
+.PHONY: setup demo test acceptance cluster-demo faults lint fuzz lock
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -24,10 +26,16 @@ setup: .venv/.installed
 	@touch $@
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not acceptance" --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not acceptance and not faults" --numprocesses 2
 
 acceptance: setup
 	$(BIN)/python -m pytest -m acceptance
+
+cluster-demo: setup
+	$(BIN)/python -m pytest tests/acceptance/test_guide.py --capture=no
+
+faults: setup
+	$(BIN)/python -m pytest -m faults
 
 lint: setup
 	$(BIN)/ruff check .

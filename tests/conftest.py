@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -44,6 +45,7 @@ def s3_server() -> Iterator[str]:
     """The address of an S3 server."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

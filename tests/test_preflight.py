@@ -23,6 +23,24 @@ def test_a_checked_experiment_carries_its_data_and_travels_without_it(small_set)
     assert len(pickle.dumps(checked)) < 8192
 
 
+@pytest.mark.parametrize(
+    ("compute", "told"),
+    [
+        ({"workers": 9}, "compute.workers is 9: each needs at least one"),
+        ({"shards": 9}, "compute.shards is 9: each needs at least one"),
+        ({"workers": {"min": 1, "max": 2}}, "needs compute.shards"),
+        ({"workers": 3, "shards": 2}, "each worker needs a shard"),
+        ({"shards": 2, "batch_norm": "synchronised"}, "can't be synchronised with compute.shards"),
+        ({"shards": 2, "batch_norm": "worker"}, "can't be worker with compute.shards"),
+        ({"batch_norm": "shard"}, "can't be shard without compute.shards"),
+    ],
+)
+def test_workers_and_shards_that_do_not_go_together_are_refused(compute, told, small_set):
+    changes = {f"compute__{name}": value for name, value in compute.items()}
+    with pytest.raises(UsageError, match=told):
+        preflight.check(build({}, tiny_set.experiment(small_set, **changes), "test"))
+
+
 SMALL = Model(name="yolov7-tiny", scale=Scale(width=0.125, hidden=0.125))
 STARTS = {
     "folded.safetensors": (replace(DetectorSpec(SMALL, ("box", "disc"), 64), folded=True), "its graph is folded"),

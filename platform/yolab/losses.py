@@ -40,9 +40,9 @@ def detection_loss(
 
     levels: raw predictions (images, anchors, rows, columns, 5 + classes) of the lead head and, with a policy that
     needs it, then those of the auxiliary head, whose loss counts `assigner.auxiliary_weight`; targets on the CPU;
-    anchors (levels, anchors, 2) in pixels, on the CPU. With several workers each has a part of the batch, and the mean
-    of their totals (and of their gradients) equals the total of the whole batch, because means are taken over all
-    workers' positives.
+    anchors (levels, anchors, 2) in pixels, on the CPU. Where several workers have a part of the batch each, and sum
+    their counts, the sum of their totals (and of their gradients) and the mean of their parts equal those of the whole
+    batch, because means are taken over all workers' positives.
     """
     lead, auxiliary = levels[: len(strides)], levels[len(strides) :]
     positives = policies.assign(lead, auxiliary, targets, anchors, strides, assigner)
@@ -58,7 +58,7 @@ def detection_loss(
         parts = parts + (assigner.auxiliary_weight if number else 1.0) * head_parts
     parts = parts * torch.stack([images.new_full((), g) for g in (gains.box, gains.objectness, gains.classification)])
     parts = torch.cat([parts, parts.sum(0, keepdim=True)])
-    return parts[3] * counts[-1] * workers, parts.detach()
+    return parts[3] * counts[-1], parts.detach()
 
 
 def _counts(positives: Positives) -> Tensor:

@@ -42,7 +42,7 @@ class Capacity:
 
     def at_once(self, compute: Compute) -> int:
         """Return how many runs have room at the same time."""
-        return self.workers(compute) // compute.workers
+        return self.workers(compute) // compute.workers.min
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ def _check_images(experiment: Experiment, data: LoadedData) -> None:
                 f"{dataset.split} in {dataset.root} has no object at all: there is nothing to learn or to score."
             )
     smallest = images // batches_an_epoch(images, experiment.recipe.batch)
-    if smallest < experiment.compute.workers:
+    setting, parts = _parts_of_batch(experiment)
+    if smallest < parts:
         raise UsageError(
-            f"{split} has {images} images, which makes batches of {smallest}: too few for {experiment.compute.workers} "
-            "workers. Lower compute.workers."
+            f"{split} has {images} images, which makes batches of {smallest}: too few for {setting}={parts}. Lower it."
         )
 
 
@@ -174,18 +174,42 @@ def check_model(experiment: Experiment) -> None:
 
 
 def _check_batch(experiment: Experiment) -> None:
-    if experiment.recipe.batch < experiment.compute.workers:
+    compute = experiment.compute
+    setting, parts = _parts_of_batch(experiment)
+    if experiment.recipe.batch < parts:
         raise UsageError(
-            f"recipe.batch is {experiment.recipe.batch} images over all workers, but compute.workers is "
-            f"{experiment.compute.workers}: each needs at least one. Raise recipe.batch or lower compute.workers."
+            f"recipe.batch is {experiment.recipe.batch} images over all workers, but {setting} is {parts}: each needs "
+            f"at least one. Raise recipe.batch or lower {setting}."
         )
+    if compute.workers.min < compute.workers.max and not compute.shards:
+        raise UsageError(
+            "compute.workers with min and max needs compute.shards, so that the result doesn't depend on how many "
+            f"there are: set compute.shards={compute.workers.max}, or more."
+        )
+    if compute.shards and compute.shards < compute.workers.max:
+        raise UsageError(
+            f"compute.shards is {compute.shards}, but compute.workers is {compute.workers.max}: each worker needs a "
+            "shard. Raise compute.shards or lower compute.workers."
+        )
+    if (compute.batch_norm == "shard") != bool(compute.shards) and compute.batch_norm != "auto":
+        raise UsageError(
+            f"compute.batch_norm can't be {compute.batch_norm} "
+            + ("with" if compute.shards else "without")
+            + " compute.shards: a shard's images are normalised together, and nobody else's are. Leave it at auto."
+        )
+
+
+def _parts_of_batch(experiment: Experiment) -> tuple[str, int]:
+    """Return the setting that says how many parts batches are cut into, and how many."""
+    compute = experiment.compute
+    return ("compute.shards", compute.shards) if compute.shards else ("compute.workers", compute.workers.max)
 
 
 def _check_room(experiment: Experiment, capacity: Capacity) -> None:
     compute = experiment.compute
     if not capacity.at_once(compute):
         raise UsageError(
-            f"compute.workers={compute.workers} with compute.cpus_per_worker={compute.cpus_per_worker} and "
+            f"compute.workers={compute.workers.min} with compute.cpus_per_worker={compute.cpus_per_worker} and "
             f"compute.gpus_per_worker={compute.gpus_per_worker}: {capacity.where} has {capacity}, room for "
             f"{capacity.workers(compute)} such workers. Lower one of them, or connect a larger cluster (RAY_ADDRESS)."
         )

@@ -57,7 +57,7 @@ def source_of(dataset: Dataset, size: int):
 def test_an_epoch_is_every_sample_once_over_all_workers_in_even_batches(workers):
     parts = []
     for rank in range(workers):
-        sampler = EpochBatches(np.ones(100), 16, seed=3, rank=rank, workers=workers)
+        sampler = EpochBatches(np.ones(100), 16, seed=3, held=[rank], shards=workers)
         sampler.epoch = 5
         parts.append(list(sampler))
     seen = sorted(index for part in parts for batch in part for _, index, _ in batch)

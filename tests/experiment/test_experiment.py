@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from yolab.errors import UsageError
-from yolab.experiment import Experiment, build, did_you_mean, load
+from yolab.experiment import Experiment, build, deviations, did_you_mean, load
 
 SHIPPED = sorted((Path(__file__).parents[2] / "pipelines" / "experiments").glob("*.yaml"))
 
@@ -109,7 +109,6 @@ def test_a_wrong_type_or_choice_is_refused_with_its_place(path: str, value: Any)
         ("data.augment.mixup", 1.5),
         ("recipe.ema.decay", 1),
         ("assigner.top_k", -1),
-        ("compute.workers", 0),
         ("model.scale.depth", 100),
         ("seed", -1),
     ],
@@ -118,6 +117,32 @@ def test_a_number_out_of_range_is_refused_with_its_bound(path: str, value: float
     told = refusal({}, {path: value})
     assert f"{path} can't be {value}" in told
     assert "it should be" in told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (0, "compute.workers can't be 0 (in the command line): it should be a whole number from 1 on"),
+        (True, "compute.workers can't be True"),
+        ("two", "such as {min: 2, max: 8}"),
+        ({"min": 3, "max": 2}, "a min that is at most its max"),
+        ({"min": 0, "max": 2}, "compute.workers.min can't be 0"),
+        ({"max": 2}, "compute.workers.min is missing"),
+        ({"min": 1, "max": 2, "usual": 1}, "compute.workers.usual is unknown"),
+    ],
+)
+def test_a_wrong_number_of_workers_is_refused_in_a_sentence(given: Any, told: str) -> None:
+    assert told in refusal({}, {"compute.workers": given})
+
+
+def test_workers_are_written_as_they_are_given() -> None:
+    ranged = {"min": 2, "max": 4}
+    for given, flat in ((3, {"compute.workers": 3}), (ranged, {"compute.workers.min": 2, "compute.workers.max": 4})):
+        built = build({"name": "a-run", "compute": {"workers": given}}, {}, "test")
+        assert flat.items() <= built.flat().items()
+        assert deviations(built) == flat
+        assert build(built.model_dump(), {}, "test") == built
+        assert build(built.model_dump(), {"compute.workers": 2}, "test").compute.workers.max == 2
 
 
 def test_every_mistake_is_told_at_once() -> None:
@@ -221,6 +246,8 @@ def test_an_override_that_can_not_be_read_is_refused(tmp_path: Path, override: s
         ("assigner.top_k", 5),
         ("data.image_size", 320),
         ("data.augment.mixup", 0.0),
+        ("compute.shards", 4),
+        ("compute.workers", 4),  # each of which has images enough for a batch norm of its own
     ],
 )
 def test_the_digest_changes_with_what_changes_the_result(path: str, value: Any) -> None:
@@ -234,13 +261,34 @@ def test_the_digest_changes_with_what_changes_the_result(path: str, value: Any) 
         ("data.path", "elsewhere"),
         ("tracking.uri", "http://host:1"),
         ("tracking.experiment", "group"),
-        ("compute.workers", 4),
+        ("compute.shards", 1),
+        ("compute.batch_norm", "synchronised"),
         ("compute.gpus_per_worker", 1),
         ("compute.loader_processes", 2),
     ],
 )
 def test_the_digest_does_not_change_with_names_places_and_resources(path: str, value: Any) -> None:
     assert experiment(**{path: value}).digest("data") == experiment().digest("data")
+
+
+@pytest.mark.parametrize(
+    ("compute", "batch_norm", "equal"),
+    [
+        ({"workers": 4}, "worker", {"shards": 4}),
+        ({"workers": 8, "batch_norm": "worker"}, "worker", {"shards": 8}),
+        ({"workers": 16}, "synchronised", {}),
+        ({"workers": 4, "batch_norm": "synchronised"}, "synchronised", {}),
+        ({"workers": {"min": 2, "max": 4}, "shards": 8}, "shard", {"shards": 8}),
+        ({"workers": 8, "shards": 8}, "shard", {"shards": 8}),
+    ],
+)
+def test_equal_work_has_the_digest_of_its_shards(
+    compute: dict[str, Any], batch_norm: str, equal: dict[str, Any]
+) -> None:
+    """A batch of 128 images, however many workers have a part of it."""
+    described = build({"name": "a-run", "compute": compute}, {}, "test")
+    assert described.batch_norm == batch_norm
+    assert described.digest("data") == build({"name": "a-run", "compute": equal}, {}, "test").digest("data")
 
 
 def test_the_digest_covers_the_content_of_the_data() -> None:

@@ -108,7 +108,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
         dist.init_process_group("nccl", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     target = Path(folder, f"run-{size}-{rank}")
     target.mkdir()
-    described = experiment(Path(root), recipe__epochs=1, recipe__batch=24)
+    described = experiment(Path(root), recipe__epochs=1, recipe__batch=24, compute__workers=size)
     metrics = train(described, loaded_data.load(described.data), folder_reporter(target), Workers(rank, size))
     if rank == 0:
         Path(folder, f"{size}.json").write_text(json.dumps(metrics))

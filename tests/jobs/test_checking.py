@@ -7,7 +7,7 @@ from tests import tiny_set
 from yolab.cluster.capacity import of_this_machine
 from yolab.errors import UsageError
 from yolab.experiment import build
-from yolab.jobs.checking import check
+from yolab.jobs.checking import check, check_trials
 from yolab.jobs.watcher import SILENT
 from yolab.training.precision import Precision
 
@@ -29,3 +29,10 @@ def test_what_is_not_to_run_needs_no_room(small_set):
     assert checked(small_set, **much).train_images > 0
     with pytest.raises(UsageError, match="room for 0 such workers"):
         checked(small_set, of_this_machine(), **much)
+
+
+def test_trials_have_a_fixed_number_of_workers(small_set):
+    changes = {"compute__workers": {"min": 1, "max": 2}, "compute__shards": 2}
+    described = build({}, tiny_set.experiment(small_set, **changes), "test")
+    with pytest.raises(UsageError, match="can't be from 1 to 2 in trials"):
+        check_trials(described, SILENT, of_this_machine())

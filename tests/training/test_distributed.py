@@ -19,8 +19,10 @@ from yolab.experiment import Scale, build
 from yolab.models import zoo
 from yolab.models.blueprint import scaled
 from yolab.models.detector import Detector
+from yolab.training.batch_norm import synchronise
 from yolab.training.distributed import Workers
 from yolab.training.loop import train
+from yolab.training.shards import Shards
 
 
 def _free_port() -> int:
@@ -33,7 +35,7 @@ def _work(rank: int, size: int, port: int, root: str, folder: str) -> None:
     if size > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     for policy in ("plain", "lead"):
-        changes = {"recipe__epochs": 1, "recipe__batch": 24, "assigner__policy": policy}
+        changes = {"recipe__epochs": 1, "recipe__batch": 24, "assigner__policy": policy, "compute__workers": size}
         experiment = build({}, tiny_set.experiment(Path(root), **changes), "test")
         target = Path(folder, policy)
         target.mkdir(exist_ok=True)
@@ -92,8 +94,11 @@ def _compare_gradients(rank: int, port: int, folder: str) -> None:
     weights = [torch.randn_like(level) for level in alone(images)]
     alone.zero_grad()
     sum((level * weight).mean() for level, weight in zip(alone(images), weights)).backward()
-    joined = Workers(rank, 2).joined(model, torch.device("cpu"))
-    sum((level * weight[rank::2]).mean() for level, weight in zip(joined(images[rank::2]), weights)).backward()
+    synchronise(model)
+    shards = Shards(Workers(rank, 2), 2, model)
+    with shards.turn(rank):
+        sum((level * weight[rank::2]).mean() / 2 for level, weight in zip(model(images[rank::2]), weights)).backward()
+    shards.merge()
     pairs = zip(alone.parameters(), model.parameters())
     worst = max(((a.grad - b.grad).norm() / a.grad.norm()).item() for a, b in pairs)
     Path(folder, f"worst-{rank}").write_text(str(worst))

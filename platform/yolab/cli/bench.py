@@ -11,7 +11,8 @@ from yolab.jobs import bench_job
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="assignment, step, loader, nms, metrics, comparison, inference or trial.")
+        str,
+        typer.Argument(help="assignment, step, shards, workers, loader, nms, metrics, comparison, inference or trial."),
     ],
     model: Annotated[str | None, typer.Option(help="Of inference: the model (yolov7-tiny).")] = None,
     size: Annotated[list[int] | None, typer.Option(help="Of inference: side of the image (320 and 640).")] = None,
@@ -23,6 +24,7 @@ def bench(
         int | None, typer.Option(min=2, help="Of comparison: how many, with 100 detections each (5000).")
     ] = None,
     trials: Annotated[int | None, typer.Option(min=8, help="Of trial: how many, without any learning (24).")] = None,
+    workers: Annotated[int | None, typer.Option(min=2, help="Of workers: how many processes (2).")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +41,7 @@ def bench(
             split=split,
             images=images,
             trials=trials,
+            workers=workers,
             threads=threads,
             watcher=watcher,
         )

@@ -33,12 +33,12 @@ def connected() -> Iterator[None]:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Can't connect to Ray at {address} (RAY_ADDRESS): {error}") from None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr):  # to the end of the shutdown, which has things to say, too
+        try:
             yield
-    finally:
-        with answered_as_before(STOP_SIGNALS):
-            ray.shutdown()
+        finally:
+            with answered_as_before(STOP_SIGNALS):
+                ray.shutdown()
 
 
 def capacity_of_cluster() -> Capacity:

@@ -63,8 +63,8 @@ def estimate(
     for experiment, step, image in zip(experiments, steps, images):
         own = share * experiment.recipe.epochs
         batches = batches_an_epoch(checked.train_images, experiment.recipe.batch)
-        evaluated = max(1.0, own / experiment.recipe.evaluate_every) * checked.val_images * image / compute.workers
-        seconds += own * batches * step + evaluated + _OVERHEAD_SECONDS[compute.workers > 1]
+        evaluated = max(1.0, own / experiment.recipe.evaluate_every) * checked.val_images * image / compute.workers.max
+        seconds += own * batches * step + evaluated + _OVERHEAD_SECONDS[compute.workers.max > 1]
         epochs += own
     at_once = max(1, capacity.at_once(compute))
     return CostEstimate(

@@ -2,6 +2,8 @@
 checkpoint."""
 
 import json
+import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,7 @@ from ray import train as ray_train
 from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from yolab.cluster.connect import connected
 from yolab.cluster.interface import TorchOverNodeAddresses
@@ -38,6 +41,8 @@ from yolab.training.reporter import Observer, Reporter
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
+logger = logging.getLogger("yolab")
+
 SECONDS, _SCORED = "seconds", "scored"
 
 _END = "end.json"  # why a run can't go on
@@ -48,7 +53,12 @@ _ENDS: dict[str, type[BaseException]] = {
     "memory": MemoryError,
     "gpu memory": torch.OutOfMemoryError,
 }  # the first that fits
-_MOST_FAILURES = 3
+_BEGUN = "begun.json"  # from which checkpoint the workers have begun last, and how often in a row
+_MOST_STARTS = 6
+# of workers that wait for each other in Ray's own exchanges, and of Ray that waits for a worker's answer
+_HANG_TIMEOUTS = ("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S")
+_START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")  # a lost node counts as there for a while
+_RESIZE_SECONDS = 10.0  # between two looks whether more workers have room
 
 
 class EpochTeller(Observer):
@@ -68,7 +78,7 @@ class EpochTeller(Observer):
     def epoch_saved(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._reached = None
         self._hear(epoch, metrics)
-        known = {name: metrics[name] for name in ("loss", "epoch_seconds") if name in metrics}
+        known = {name: metrics[name] for name in ("loss", "epoch_seconds", "workers") if name in metrics}
         seconds = time.perf_counter() - self._started
         self._tell({**self.scores, **known, "epoch": epoch, SECONDS: seconds, _SCORED: "ap" in metrics})
 
@@ -80,6 +90,22 @@ class EpochTeller(Observer):
     def _hear(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.epoch = epoch
         self.scores |= {name: metrics[name] for name in self.scores if name in metrics}
+
+
+class _Noticed(Observer):
+    """Wants the state to be saved, once for each notice that nodes are about to be taken away. Ray Train goes on
+    without them from there."""
+
+    def __init__(self) -> None:
+        self._known: Any = None
+
+    def should_save(self) -> bool:
+        notice = ray_train.get_preemption_info()
+        is_new = notice is not None and notice != self._known
+        if is_new:
+            logger.warning("Notice of the cluster: nodes of this run are about to be taken away.")
+        self._known = notice
+        return is_new
 
 
 class _Forwarder(UserCallback):
@@ -122,7 +148,9 @@ def run(
     place = hold.place
     with connected():
         require_reach(experiment, place)
-        epochs, sign = Queue(actor_options={"num_cpus": 0}), StopSign(place)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # on a node that may be lost it would take the run with it
+        epochs, sign = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), StopSign(place)
         sign.take_down()
         arguments = (experiment, ray.put(data), place, hold, uri, [_Forwarder(epochs)], sign, profile_steps)
         try:
@@ -149,7 +177,13 @@ def fit(
     Train would answer Ctrl-C. Raises what ended the run, KeyboardInterrupt if it left because of the sign.
     """
     compute = experiment.compute
+    workers = compute.workers
     place.remove(_END)
+    place.remove(_BEGUN)
+    hang_seconds = round(60 * compute.hang_minutes)
+    os.environ |= dict.fromkeys(_HANG_TIMEOUTS, str(hang_seconds))
+    if workers.min < workers.max:
+        os.environ.setdefault(*_START_TIMEOUT)
     gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
     with tempfile.TemporaryDirectory() as scratch:
         trainer = TorchTrainer(
@@ -163,15 +197,16 @@ def fit(
                 "sign": sign,
                 "profile": profile_steps,
             },
-            torch_config=TorchOverNodeAddresses(),
+            torch_config=TorchOverNodeAddresses(timeout_s=hang_seconds),
             scaling_config=ray_train.ScalingConfig(
-                num_workers=compute.workers,
+                num_workers=workers.min if workers.min == workers.max else (workers.min, workers.max),
+                elastic_resize_monitor_interval_s=_RESIZE_SECONDS,
                 use_gpu=compute.gpus_per_worker > 0,
                 resources_per_worker={"CPU": compute.cpus_per_worker, **gpus},
             ),
             run_config=ray_train.RunConfig(
                 storage_path=scratch,  # for what Ray itself remembers, and nobody asks for
-                failure_config=ray_train.FailureConfig(max_failures=_MOST_FAILURES),
+                failure_config=ray_train.FailureConfig(max_failures=-1),
                 callbacks=list(callbacks),
             ),
         )
@@ -186,8 +221,8 @@ def fit(
 def work(config: dict[str, Any]) -> None:
     """Be one worker of a run: what Ray Train executes in each of its processes.
 
-    What can't go well another time is written down before it is raised. Ray Train begins again, whatever it was: the
-    workers find it then, and leave at once.
+    What can't go well another time is written down before it is raised. Ray Train begins again, whatever it was, as
+    often as workers are lost: they find it then, and leave at once.
     """
     place: Storage = config["place"]
     if place.exists(_END):
@@ -215,7 +250,26 @@ def _train(config: dict[str, Any]) -> None:
             config["sign"].watched() if first else nullcontext(lambda: False) as told,
         ):
             teller = EpochTeller(ray_train.report)
-            observers = [*([observer] if observer else []), teller, Leaving(told)]
-            reporter = Reporter(place, Checkpoints(place, config["hold"]), observers)
+            observers = [*([observer] if observer else []), teller, _Noticed(), Leaving(told)]
+            checkpoints = Checkpoints(place, config["hold"])
+            if first:
+                _count_start(place, checkpoints, workers.size)
+            reporter = Reporter(place, checkpoints, observers)
             train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
             teller.end()
+
+
+def _count_start(place: Storage, checkpoints: Checkpoints, workers: int) -> None:
+    """Say how many begin. Raises YolabError if they have begun from the same state too often: it would go on so."""
+    newest = checkpoints.newest()
+    state = newest.name if newest else "the beginning"
+    before = json.loads(place.read(_BEGUN)) if place.exists(_BEGUN) else {}
+    starts = before["starts"] + 1 if before.get("from") == state else 1
+    if starts > _MOST_STARTS:
+        raise YolabError(
+            f"The workers have begun {_MOST_STARTS} times from {state} and were lost each time before the next "
+            "checkpoint. Their log, by `yolab logs`, says what went wrong. If nodes of the cluster come and go that "
+            "fast, lower compute.checkpoint_minutes and go on with --resume."
+        )
+    place.write(_BEGUN, json.dumps({"from": state, "starts": starts}).encode())
+    logger.info("%d workers begin from %s", workers, state)

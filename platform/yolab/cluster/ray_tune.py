@@ -87,7 +87,7 @@ def run(trials: Trials, capacity: Capacity, most: int | None = None) -> None:
     Raises YolabError if a node doesn't reach the folder or the data, or if no trial succeeded.
     """
     experiment = trials.checked.experiment
-    if experiment.compute.workers > 1 and TRIAL_RESOURCE not in ray.cluster_resources():
+    if experiment.compute.workers.max > 1 and TRIAL_RESOURCE not in ray.cluster_resources():
         raise UsageError(
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
@@ -229,7 +229,7 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
     try:
         if sign.is_up():  # one that its scheduler had paused
             raise KeyboardInterrupt
-        if experiment.compute.workers > 1:
+        if experiment.compute.workers.max > 1:
             ray_train.fit(experiment, data, place, hold, trials.uri, [TuneReportCallback()], sign)
             return
         if trials.with_latency:
@@ -364,7 +364,7 @@ def _reached(checkpoint: Storage) -> dict[str, Any]:
 
 def _resources_of_trial(experiment: Experiment) -> Any:
     compute = experiment.compute
-    if compute.workers > 1:
+    if compute.workers.max > 1:
         # the driver of a nested run: a share of a CPU would come out of its own workers' pool
         return tune.PlacementGroupFactory([{TRIAL_RESOURCE: 1}])
     return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}

@@ -3,7 +3,7 @@ the same for any number of workers and loader processes."""
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,14 +77,15 @@ class EpochBatches(Sampler):
     (samples,) says: the fractions of it go to some samples in one epoch and to others in the next.
 
     An epoch is cut into ⌈samples / batch⌉ batches of equal size, to within one, so that no step is made of a small
-    rest. With several workers each takes every workers-th sample of each batch.
+    rest. Of each it yields the shards that are `held`, one after the other: the n-th has the n-th sample of so many
+    `shards`, and so on.
     """
 
-    def __init__(self, repeats: np.ndarray, batch: int, seed: int, rank: int = 0, workers: int = 1) -> None:
+    def __init__(self, repeats: np.ndarray, batch: int, seed: int, held: Sequence[int] = (0,), shards: int = 1) -> None:
         self.samples = round(repeats.sum())
         self.repeats = repeats * (self.samples / repeats.sum())
         self.batches = batches_an_epoch(self.samples, batch)
-        self.seed, self.rank, self.workers = seed, rank, workers
+        self.seed, self.held, self.shards = seed, held, shards
         self.epoch = 1
         self.done = 0  # batches of the epoch that are not wanted again
 
@@ -93,10 +94,10 @@ class EpochBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[Key]]:
         for batch in self.whole_batches()[self.done :]:
-            yield batch[self.rank :: self.workers]
+            yield from (batch[shard :: self.shards] for shard in self.held)
 
     def whole_batches(self) -> list[list[Key]]:
-        """Return the batches of the epoch over all workers."""
+        """Return the batches of the epoch over all shards."""
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(self.samples)
         # the n-th copy belongs to the sample in whose stretch of the line of repeats n falls
@@ -179,14 +180,14 @@ def training_loader(
     batch: int,
     seed: int,
     compute: Compute,
-    rank: int = 0,
-    workers: int = 1,
+    held: Sequence[int] = (0,),
+    shards: int = 1,
 ) -> tuple[Loader, EpochBatches]:
-    """Return the loader of (images, Targets), of the worker `rank` of so many, and its sampler, whose `epoch` and
-    `done` the caller sets before each epoch."""
+    """Return the loader of (images, Targets), of the shards that are held of so many, and its sampler, whose `epoch`
+    and `done` the caller sets before each epoch."""
     processes, keep_bytes = compute.loader_processes, round(compute.image_cache_gib * 2**30)
     repeats = repeat_factors(dataset, data.repeat_threshold)
-    sampler = EpochBatches(repeats, batch, seed, rank, workers)
+    sampler = EpochBatches(repeats, batch, seed, held, shards)
     mosaic_until = epochs * (1 - data.augment.close_mosaic)
     loader = Loader(
         TrainingImages(dataset, data.image_size, data.augment, seed, mosaic_until, keep_bytes),

@@ -15,6 +15,7 @@ from yolab.experiment.schema import (
     Optimiser,
     Recipe,
     Scale,
+    WorkerCount,
     flatten,
     paths,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Overrides",
     "Recipe",
     "Scale",
+    "WorkerCount",
     "build",
     "changes_of",
     "deviations",

@@ -67,7 +67,7 @@ def deviations(experiment: Experiment) -> dict[str, Any]:
     recipe, augment = ({"preset": section.preset} for section in (experiment.recipe, experiment.data.augment))
     named = {"name": experiment.name, "recipe": recipe, "data": {"augment": augment}}
     usual = build(named, {}, "the presets").flat()
-    return {path: value for path, value in experiment.flat().items() if value != usual[path]}
+    return {path: value for path, value in experiment.flat().items() if value != usual.get(path)}
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:

@@ -5,9 +5,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from yolab.experiment.named import check_row
@@ -17,6 +25,7 @@ Positive = Annotated[float, Field(gt=0)]
 ImageSize = Annotated[int, Field(gt=0, le=8192, description="pixels of the long side")]
 
 
+_ENOUGH_IMAGES = 16  # for statistics of batch norm
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of runs and sweeps: they are folders, too
 
 
@@ -179,19 +188,60 @@ class Recipe(Section):
     loss: Loss
 
 
+class WorkerCount(Section):
+    """How many workers a run has: a number, or {min: 2, max: 8} for as many as there is room for."""
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_number(cls, given: Any) -> Any:
+        if isinstance(given, Mapping | WorkerCount):
+            return given
+        if type(given) is not int or given < 1:
+            raise PydanticCustomError(
+                "workers", "Input should be a whole number from 1 on, or such as {min: 2, max: 8}"
+            )
+        return {"min": given, "max": given}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise PydanticCustomError("workers", "Input should have a min that is at most its max")
+        return self
+
+    @model_serializer
+    def _as_number(self) -> Any:
+        return self.min if self.min == self.max else {"min": self.min, "max": self.max}
+
+
 class Compute(Section):
-    workers: int = Field(1, ge=1)
+    """What a run is given, and how its batches are cut for that."""
+
+    workers: WorkerCount = Field(
+        WorkerCount(min=1, max=1), description="{min: 2, max: 8}: as many as there is room for, with shards"
+    )
+    shards: int | None = Field(
+        None, ge=1, description="parts of each batch, whose result is the same by any workers; None: the workers' own"
+    )
+    batch_norm: Literal["auto", "worker", "shard", "synchronised"] = Field(
+        "auto",
+        description="whose images are normalised together; auto: the shard's with shards, else the worker's if it has "
+        "at least 16 of a batch, else all",
+    )
     gpus_per_worker: int = Field(0, ge=0)
     cpus_per_worker: int = Field(1, ge=1)
     loader_processes: int = Field(0, ge=0)
     image_cache_gib: float = Field(1.0, ge=0, description="of decoded images, kept by each process that loads them")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    hang_minutes: float = Field(15.0, gt=0, description="until workers that wait for one take it for lost")
     checkpoint_minutes: float = Field(10.0, gt=0, description="at most, between two, beside one after each epoch")
 
     @property
     def devices(self) -> int:
-        """What a run occupies and is paid for: GPUs, or CPU cores where it uses none."""
-        return self.workers * (self.gpus_per_worker or self.cpus_per_worker)
+        """What a run occupies at most and is paid for: GPUs, or CPU cores where it uses none."""
+        return self.workers.max * (self.gpus_per_worker or self.cpus_per_worker)
 
 
 class Tracking(Section):
@@ -209,11 +259,28 @@ class Experiment(Section):
     tracking: Tracking = Tracking()
     seed: int = Field(0, ge=0)
 
+    @property
+    def batch_norm(self) -> str:
+        """What `compute.batch_norm` stands for."""
+        compute = self.compute
+        if compute.batch_norm != "auto":
+            return compute.batch_norm
+        if compute.shards:
+            return "shard"
+        return "worker" if self.recipe.batch >= _ENOUGH_IMAGES * compute.workers.max else "synchronised"
+
+    def shards(self, workers: int) -> int:
+        """Return how many parts each batch is cut into for so many workers."""
+        return self.compute.shards or workers
+
     def digest(self, data_digest: str, start_digest: str | None = None) -> str:
         """Return 12 hex digits that are equal for equal work: all that changes the result, with the data and the
         weights to start from by content instead of by path, without names, tracking and resources."""
         described = self.model_dump(exclude={"name": True, "tracking": True, "data": {"path", "also"}})
         described["compute"] = {"precision": self.compute.precision}
+        shards = self.shards(self.compute.workers.max)
+        if shards > 1 and self.batch_norm != "synchronised":  # which equals one worker's, but for rounding
+            described["compute"]["shards"] = shards
         described["data"]["content"] = data_digest
         if not self.data.augment.extra:  # digests are older than it
             del described["data"]["augment"]["extra"]

@@ -13,7 +13,7 @@ from yolab.data.loaded_data import DEPENDS_ON
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_of
 from yolab.experiment import Experiment, Overrides, changes_of, did_you_mean, with_absolute_paths
-from yolab.jobs.checking import check
+from yolab.jobs.checking import check_trials
 from yolab.jobs.result import INTERRUPTED, Result
 from yolab.jobs.session import Session
 from yolab.jobs.trials import deliver_left, require_main_thread, run_trials
@@ -95,7 +95,7 @@ def ablate(
     experiments = experiments_of(asked, limits, overrides, data, rows, seeds)
     base = next(iter(experiments.values()))
     room = capacity()
-    checked = check(base, watcher, room)
+    checked = check_trials(base, watcher, room)
     precision = checked.experiment.compute.precision
     every = {key: replace(checked, experiment=each.in_precision(precision)) for key, each in experiments.items()}
     uri = session.uri_of(base)

@@ -20,7 +20,9 @@ class Part:
 
 BENCHMARKS = {
     "assignment": Part(lambda: _parts().assignment()),
-    "step": Part(lambda: _parts().step()),
+    "step": Part(lambda: _steps().step()),
+    "shards": Part(lambda: _steps().shards()),
+    "workers": Part(lambda workers: _steps().workers(workers), {"workers": 2}),
     "loader": Part(lambda data, split: _parts().loader(Path(data), split), {"data": "data/demo", "split": "train2017"}),
     "nms": Part(lambda: _parts().nms()),
     "metrics": Part(lambda: _parts().coco_metrics()),
@@ -53,19 +55,21 @@ def bench(
     split: str | None = None,
     images: int | None = None,
     trials: int | None = None,
+    workers: int | None = None,
     threads: int = 1,
     watcher: Watcher = SILENT,
 ) -> Benchmark:
     """Measure a part, one of BENCHMARKS, alone and on so many CPU threads.
 
     model, size: of inference, sides of the image in pixels. data, split: of loader, a data set in COCO layout.
-    images: of comparison, how many. trials: of trial, how many. None is the default in BENCHMARKS. Raises UsageError,
-    also for an option that does nothing with this part.
+    images: of comparison, how many. trials: of trial, how many. workers: of workers, how many. None is the default in
+    BENCHMARKS. Raises UsageError, also for an option that does nothing with this part.
     """
     if name not in BENCHMARKS:
         raise UsageError(f"There is no benchmark {name}: take one of {', '.join(BENCHMARKS)}.")
     part = BENCHMARKS[name]
-    options = {"model": model, "size": size, "data": data, "split": split, "images": images, "trials": trials}
+    options = {"model": model, "size": size, "data": data, "split": split, "images": images}
+    options |= {"trials": trials, "workers": workers}
     given = {option: value for option, value in options.items() if value is not None}
     for option in given:
         if option not in part.takes:
@@ -82,6 +86,12 @@ def _parts() -> Any:
     from yolab.jobs import benchmarks
 
     return benchmarks
+
+
+def _steps() -> Any:
+    from yolab.jobs import step_benchmark
+
+    return step_benchmark
 
 
 def _trial(trials: int) -> list[dict[str, Any]]:

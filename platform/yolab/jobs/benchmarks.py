@@ -24,20 +24,15 @@ from yolab.evaluation import metrics, significance
 from yolab.evaluation.detect import ImageDetections
 from yolab.evaluation.latency import on_threads, seconds_an_image
 from yolab.experiment import Assigner, Model, build
-from yolab.losses import detection_loss
 from yolab.memory import keep_freed_memory
 from yolab.models import onnx_file, zoo
 from yolab.models.blueprint import check_size
-from yolab.models.device import choose_device
 from yolab.models.fold import fold
 from yolab.models.spec import DetectorSpec
 from yolab.models.suppression import SCORED_CONFIDENCE, suppress
-from yolab.training.ema import Ema
-from yolab.training.optimiser import make_optimiser
-from yolab.training.precision import Precision
 
 Rows = list[dict[str, Any]]
-_CLASSES = tuple(f"class {number}" for number in range(80))
+CLASSES = tuple(f"class {number}" for number in range(80))
 
 
 def alone(benchmark: Callable[[], Rows], threads: int) -> Rows:
@@ -60,45 +55,10 @@ def assignment() -> Rows:
         # in the memory layout that a head over channels-last features gives
         levels = [torch.randn(images, 640 // s, 640 // s, 3, 85).permute(0, 3, 1, 2, 4) for s in strides * heads]
         lead, auxiliary = levels[: len(strides)], levels[len(strides) :]
-        targets = _targets(images, 30, 640)
+        targets = made_up_targets(images, 30, 640)
         assign = lambda: policies.assign(lead, auxiliary, targets, anchors, strides, assigner)  # noqa: B023, E731
-        rows.append({"case": f"{model}, {assigner.policy}, {images} × 30 objects", "seconds": _least(assign, 10)})
-    return rows
-
-
-def step() -> Rows:
-    """A training step, forward, loss, backward, optimiser, EMA: of yolov7-tiny on 8 images of 320 px; on a GPU, which
-    that leaves idle, of yolov7 on 32 of 640 px."""
-    keep_freed_memory()
-    recipe = build({"name": "bench", "recipe": {"preset": "tiny"}}, {}, "bench").recipe
-    device = choose_device()
-    name, count, size = ("yolov7", 32, 640) if device.type == "cuda" else ("yolov7-tiny", 8, 320)
-    rows = []
-    for wanted in ("fp32", "auto"):
-        precision = Precision.of(wanted, device)
-        model = DetectorSpec(Model(name=name), _CLASSES, size).build()
-        model = model.to(memory_format=torch.channels_last).to(device).train()
-        optimiser, ema, scaler = make_optimiser(model, recipe, 1), Ema(model, 0.9999, 2000), precision.scaler()
-        images = torch.rand(count, 3, size, size, device=device).to(memory_format=torch.channels_last)
-        anchors, targets = model.anchors.cpu(), _targets(count, 7, size)
-
-        def train_once() -> None:
-            with precision.autocast():  # noqa: B023
-                levels = model(images)  # noqa: B023
-            loss, _ = detection_loss(levels, targets, anchors, model.strides, Assigner(), recipe.loss)  # noqa: B023
-            scaler.scale(loss).backward()  # noqa: B023
-            scaler.step(optimiser)  # noqa: B023
-            scaler.update()  # noqa: B023
-            optimiser.zero_grad()  # noqa: B023
-            ema.update(model)  # noqa: B023
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-
         rows.append(
-            {
-                "case": f"{name}, {count} × {size} px, {wanted} ({precision.name}), {device.type}",
-                "seconds": _least(train_once, 5),
-            }
+            {"case": f"{model}, {assigner.policy}, {images} × 30 objects", "seconds": least_seconds(assign, 10)}
         )
     return rows
 
@@ -136,13 +96,13 @@ def nms() -> Rows:
     decoded[..., 2:4] *= 200
     decoded[..., 4] **= 6
     decoded[..., 5:] **= 8
-    return [{"case": "8 × 25200", "seconds": _least(lambda: suppress(decoded, SCORED_CONFIDENCE), 3)}]
+    return [{"case": "8 × 25200", "seconds": least_seconds(lambda: suppress(decoded, SCORED_CONFIDENCE), 3)}]
 
 
 def coco_metrics() -> Rows:
     """COCO's metrics of 22 500 detections in 75 images, of 80 classes, and pycocotools' time."""
     dataset, detections = _crowded(75, 300)
-    rows = [{"case": "yolab", "seconds": _least(lambda: metrics.score(dataset, detections), 3)}]
+    rows = [{"case": "yolab", "seconds": least_seconds(lambda: metrics.score(dataset, detections), 3)}]
     results = metrics.to_coco(dataset, detections)
 
     def theirs() -> None:
@@ -154,7 +114,7 @@ def coco_metrics() -> Rows:
         evaluation.accumulate()
         evaluation.summarize()
 
-    return [*rows, {"case": "pycocotools", "seconds": _least(theirs, 3)}]
+    return [*rows, {"case": "pycocotools", "seconds": least_seconds(theirs, 3)}]
 
 
 def comparison(images: int) -> Rows:
@@ -176,7 +136,7 @@ def comparison(images: int) -> Rows:
 
 def inference(name: str, sizes: Sequence[int]) -> Rows:
     """A folded model on one image, without suppression, by torch and by onnxruntime."""
-    about = DetectorSpec(Model(name=name), _CLASSES, 640)
+    about = DetectorSpec(Model(name=name), CLASSES, 640)
     trained = about.build()
     folded = fold(trained)
     for size in sizes:
@@ -192,7 +152,8 @@ def inference(name: str, sizes: Sequence[int]) -> Rows:
         ]
 
 
-def _targets(images: int, objects: int, size: int) -> Targets:
+def made_up_targets(images: int, objects: int, size: int) -> Targets:
+    """Return so many objects in each of so many images of a size in pixels."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(images, objects, 2, generator=generator) * 0.8 + 0.1
     sides = torch.rand(images, objects, 2, generator=generator) * 0.3 + 0.03
@@ -219,10 +180,10 @@ def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
         scores = torch.from_numpy(np.sort(random.random(found).astype(np.float32))[::-1].copy())
         detections.append(ImageDetections(image_id, moved, scores, torch.from_numpy(classes)))
     ids = tuple(range(1, 81))
-    return Dataset(Path(), "bench", Path(), Samples.of(samples), ids, _CLASSES, Truth.of(truth), {}), detections
+    return Dataset(Path(), "bench", Path(), Samples.of(samples), ids, CLASSES, Truth.of(truth), {}), detections
 
 
-def _least(work: Callable[[], object], repeats: int) -> float:
+def least_seconds(work: Callable[[], object], repeats: int) -> float:
     """Return the least seconds of several turns after one to warm up."""
     work()
     seconds = []

@@ -8,6 +8,7 @@ import torch
 
 from yolab import preflight
 from yolab.cluster.capacity import auto_precision
+from yolab.errors import UsageError
 from yolab.experiment import Experiment, Overrides, build, changes_of, load, with_absolute_paths
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity, CheckedExperiment
@@ -19,6 +20,17 @@ def experiment_from(experiment: str | Path | Experiment, overrides: Overrides = 
     if isinstance(experiment, Experiment):
         return build(experiment.model_dump(), changes_of(overrides), "the experiment")
     return load(experiment, overrides)
+
+
+def check_trials(experiment: Experiment, watcher: Watcher, room: Capacity) -> CheckedExperiment:
+    """Check an experiment whose trials share a cluster, as `check` does. Raises UsageError."""
+    compute = experiment.compute
+    if compute.workers.min < compute.workers.max:
+        raise UsageError(
+            f"compute.workers can't be from {compute.workers.min} to {compute.workers.max} in trials: they would "
+            "take the room from each other. Set one number."
+        )
+    return check(experiment, watcher, room)
 
 
 def check(

@@ -132,7 +132,7 @@ def _cluster() -> list[Check]:
 def _ask_capacity() -> str:
     """Return what the cluster has. In a process of its own, since Ray waits for minutes where something else than
     Ray answers, and can't be told not to. Raises SubprocessError."""
-    code = "from yolab.cluster.connect import capacity as c; print(c())"
+    code = "from yolab.cluster.capacity import capacity as c; print(c())"
     command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True)

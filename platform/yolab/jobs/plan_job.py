@@ -83,8 +83,8 @@ def plan(
     room, compute = capacity(), checked.experiment.compute
     if not room.at_once(compute):
         watcher.note(
-            f"{compute.workers} workers with {compute.cpus_per_worker} CPUs and {compute.gpus_per_worker} GPUs each "
-            f"are more than {room.where} has ({room}): the steps are timed on what there is, and the hours are "
+            f"{compute.workers.min} workers with {compute.cpus_per_worker} CPUs and {compute.gpus_per_worker} GPUs "
+            f"each are more than {room.where} has ({room}): the steps are timed on what there is, and the hours are "
             "those of one run at a time."
         )
     with connected():

@@ -13,7 +13,7 @@ from yolab.errors import UsageError
 from yolab.evaluation.score_names import COUNTS, LATENCY, TRIAL_METRICS
 from yolab.experiment import NAME, Experiment, Overrides, shipped, yaml_file
 from yolab.experiment.shipped import Kind
-from yolab.jobs.checking import check, experiment_from
+from yolab.jobs.checking import check_trials, experiment_from
 from yolab.jobs.result import INTERRUPTED
 from yolab.jobs.session import Session
 from yolab.jobs.sweeps_job import SweepStatus, as_markdown, sorted_rows
@@ -157,7 +157,7 @@ def resume(
     if more_trials is not None:
         request = request.with_more(more_trials)
     room = capacity()
-    checked = check(preparation.experiment_of(request), watcher, room)
+    checked = check_trials(preparation.experiment_of(request), watcher, room)
     if checked.digest != request.digest:
         raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
     space = preparation.checked_space(request, str(folder.place))
@@ -214,7 +214,7 @@ def _begin(
     given = {"grace": plan.grace, "reduction": plan.reduction}
     settings = schedulers.settings_for(scheduler, described.recipe, None, given)
     room = capacity()
-    checked = check(described, watcher, room)
+    checked = check_trials(described, watcher, room)
     request = SweepRequest(
         checked.experiment.model_dump(),
         checked.digest,

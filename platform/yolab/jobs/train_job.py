@@ -78,13 +78,14 @@ def train(
     """
     session = Session.at(storage)
     asked = experiment_from(experiment, overrides)
-    alone = asked.compute.workers == 1
+    alone = asked.compute.workers.max == 1
     if device is not None and not alone:
-        raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers} their devices.")
+        raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers.max} their devices.")
     own_device = named_device(device) if alone else None
     checked = check(asked, watcher, of_this_machine() if alone else capacity(), own_device)
     described = checked.experiment
-    work = {"digest": checked.digest, "workers": described.compute.workers}
+    # by shards the result is the same, however many go on with it
+    work = {"digest": checked.digest, "workers": None if asked.compute.shards else asked.compute.workers.max}
     place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
     if not resume and place.name != described.name:
         watcher.note(f"There is a run {described.name} already: this one is {place.name}.")
@@ -143,17 +144,18 @@ def _learn(
 ) -> dict[str, float]:
     """Train, deliver the weights, and return the metrics of the last epoch."""
     experiment, place = checked.experiment, hold.place
-    epochs = experiment.recipe.epochs
+    epochs, workers = experiment.recipe.epochs, experiment.compute.workers
 
     def say(epoch: int, metrics: Mapping[str, float]) -> None:
         scores = "".join(f"  {name} {metrics[name]:.3f}" for name in ("ap", "ap50") if name in metrics)
         seconds = metrics["epoch_seconds"]
-        watcher.note(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{scores}  {seconds:.1f} s")
+        by = f"  {metrics['workers']:.0f} workers" if workers.min < workers.max else ""
+        watcher.note(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{scores}  {seconds:.1f} s{by}")
 
     def on_batch(epoch: int, done: int, total: int) -> None:
         watcher.progress("Training", (epoch - 1) * total + done, epochs * total)
 
-    if experiment.compute.workers == 1:
+    if experiment.compute.workers.max == 1:
         with (
             first_noted() as told,
             tempfile.TemporaryDirectory() as scratch,

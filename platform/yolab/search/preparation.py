@@ -28,7 +28,7 @@ def checked_space(request: SweepRequest, source: str) -> Space:
     if len(set(request.objectives)) < len(request.objectives):
         raise UsageError("--objective names the same twice: say each once.")
     experiment = experiment_of(request)
-    if LATENCY in request.objectives and experiment.compute.workers > 1:
+    if LATENCY in request.objectives and experiment.compute.workers.max > 1:
         raise UsageError("--objective latency_ms is measured in trials of one worker: set compute.workers=1.")
     space = parse(request.space, experiment, source)
     schedulers.check(request.scheduler, experiment, space, request.objectives)

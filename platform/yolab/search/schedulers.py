@@ -113,7 +113,7 @@ def _halving(settings: Settings) -> float:
 
 
 def _not_hyperband(experiment: "Experiment", space: "Space") -> str | None:
-    if experiment.compute.workers > 1:
+    if experiment.compute.workers.max > 1:
         return "pauses trials, which trials of several workers can't: take asha, or compute.workers=1."
     if experiment.recipe.evaluate_every > 1:
         return "judges trials from their first epoch on: take recipe.evaluate_every=1, or asha."
@@ -121,7 +121,7 @@ def _not_hyperband(experiment: "Experiment", space: "Space") -> str | None:
 
 
 def _not_handed_on(experiment: "Experiment", space: "Space") -> str | None:
-    if experiment.compute.workers > 1:
+    if experiment.compute.workers.max > 1:
         return (
             "hands weights from one trial to another, which trials of several workers can't: take compute.workers=1, "
             "or asha."

@@ -17,10 +17,14 @@ _GROUPED = {
     "loss": "loss/total",
     **{f"loss_{part}": f"loss/{part}" for part in ("box", "objectness", "class")},
     "lr": "train/lr",
+    "workers": "train/workers",
     "images_per_second": "train/images_per_second",
     "epoch_seconds": "time/epoch",
     "trial_seconds": "time/trial",
-    **{f"step_{phase}_seconds": f"time/{phase}" for phase in ("data", "forward", "loss", "backward", "optimiser")},
+    **{
+        f"step_{phase}_seconds": f"time/{phase}"
+        for phase in ("data", "forward", "loss", "backward", "exchange", "optimiser")
+    },
     LATENCY: f"time/{LATENCY}",
     **{name: f"model/{name}" for name in COUNTS},
 }

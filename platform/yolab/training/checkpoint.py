@@ -22,11 +22,11 @@ _VERSION = 2  # 1: only between epochs
 
 @dataclass(frozen=True)
 class Within:
-    """How far a run is in the epoch after the last finished one: the batches that are done, the sums of the loss and
-    its parts over them and all workers, and the seconds that they took."""
+    """How far a run is in the epoch after the last finished one: the batches that are done, the sums of the parts of
+    the loss over them for each shard, and the seconds that they took."""
 
     batches: int = 0
-    losses: tuple[float, ...] = ()
+    losses: tuple[tuple[float, ...], ...] = ()
     seconds: float = 0.0
 
 

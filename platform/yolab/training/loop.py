@@ -1,5 +1,6 @@
 """The story of a run, as one worker lives it."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from yolab.data.loader import EpochBatches, training_loader
 from yolab.data.loader_processes import Loader
 from yolab.errors import YolabError
 from yolab.evaluation import detections_file
-from yolab.evaluation.detect import detect
+from yolab.evaluation.detect import ImageDetections, detect
 from yolab.evaluation.metrics import score
 from yolab.experiment import Experiment
 from yolab.losses import detection_loss, scaled_gains
@@ -31,6 +32,7 @@ from yolab.models.device import choose_device
 from yolab.models.freeze import freeze
 from yolab.models.spec import DetectorSpec
 from yolab.training import autoanchor, checkpoint
+from yolab.training.batch_norm import synchronise
 from yolab.training.distributed import Workers
 from yolab.training.ema import Ema
 from yolab.training.optimiser import clip, make_optimiser
@@ -38,6 +40,7 @@ from yolab.training.patience import Patience
 from yolab.training.precision import Precision
 from yolab.training.reporter import Reporter
 from yolab.training.schedule import Schedule, follow_schedule, schedule
+from yolab.training.shards import Shards, held_by
 from yolab.training.start_watch import StartWatch
 from yolab.training.stopwatch import Stopwatch
 from yolab.training.tracing import traced
@@ -65,7 +68,7 @@ def train(
     where there is one. So many steps of the first epoch are traced, after two to warm up. Raises YolabError if the loss
     stops being a number, KeyboardInterrupt when the reporter wanted to leave, with the state saved.
     """
-    recipe, device = experiment.recipe, device or choose_device(workers.rank)
+    recipe, device, shards = experiment.recipe, device or choose_device(workers.rank), experiment.shards(workers.size)
     torch.manual_seed(experiment.seed)
     torch.set_num_threads(experiment.compute.cpus_per_worker)
     keep_freed_memory()
@@ -79,8 +82,8 @@ def train(
         recipe.batch,
         experiment.seed,
         experiment.compute,
-        workers.rank,
-        workers.size,
+        held_by(workers.rank, workers.size, shards),
+        shards,
     )
     plan = schedule(recipe, len(sampler))
     model = about.build()
@@ -91,6 +94,7 @@ def train(
         watched = StartWatch(model)
     model = model.to(memory_format=torch.channels_last).to(device)
     freeze(model, recipe.freeze)
+    workers.alike(model)
     precision = Precision.of(experiment.compute.precision, device)
     state = checkpoint.State(
         model,
@@ -103,8 +107,11 @@ def train(
     _restore(reporter, workers, lambda folder: checkpoint.load(folder, state))
     if workers.rank == 0:
         detections_file.forget_after(state.epoch, reporter.run / EVALUATION)
-    joined = workers.joined(model, device)
-    run = _Run(experiment, about, state, joined, batches, sampler, plan, precision, workers, progress)
+    if workers.size > 1 and experiment.batch_norm == "synchronised":
+        synchronise(model)
+    _train_mode(model)
+    parted = Shards(workers, shards, model)
+    run = _Run(experiment, about, state, batches, sampler, plan, precision, workers, parted, progress)
 
     metrics: dict[str, float] = {}
     ended = state.epoch > 0 and _is_to_stop(reporter, workers)  # by patience, before it was resumed
@@ -112,6 +119,7 @@ def train(
         with traced(profile_steps if workers.rank == 0 else 0, reporter) as step_done:
             metrics = run.epoch(epoch, reporter, step_done)
         profile_steps = 0
+        metrics["workers"] = workers.size
         metrics["images_per_second"] = sampler.samples / metrics["epoch_seconds"]
         state.epoch, state.within = epoch, checkpoint.Within()
         if watched and workers.rank == 0:
@@ -160,12 +168,12 @@ class _Run:
     experiment: Experiment
     about: DetectorSpec
     state: checkpoint.State
-    trained: nn.Module
     batches: Loader
     sampler: EpochBatches
     plan: Schedule
     precision: Precision
     workers: Workers
+    shards: Shards
     progress: Progress
     saved_at: float = field(default_factory=time.monotonic)
     asked_at: float = field(default_factory=time.monotonic)
@@ -173,48 +181,53 @@ class _Run:
     unasked: int = 0
 
     def epoch(self, epoch: int, reporter: Reporter, step_done: Callable[[], None]) -> dict[str, float]:
-        """Make one pass over the data, or the rest of it; return the mean loss and its parts over all workers, the
+        """Make one pass over the data, or the rest of it; return the mean loss and its parts over all shards, the
         learning rate, and where the time of a step went."""
         recipe, state, plan, model = self.experiment.recipe, self.state, self.plan, self.state.model
         begun, started = state.within.batches, time.perf_counter() - state.within.seconds
         device, model_anchors = model.device, model.anchors.cpu()
         gains = scaled_gains(recipe.loss, len(model.strides), model.classes, self.experiment.data.image_size)
+        whole = self.workers if self.experiment.batch_norm == "synchronised" else Workers()
         self.sampler.epoch, self.sampler.done = epoch, begun
-        _train_mode(self.trained, model)
         state.optimiser.zero_grad()
-        parts = torch.zeros(len(LOSS_PARTS), device=device)
-        if begun and self.workers.rank == 0:
-            parts += torch.tensor(state.within.losses, device=device)
+        parts = torch.zeros(len(self.shards.held), len(LOSS_PARTS), device=device)
+        if begun:
+            parts += torch.tensor([state.within.losses[shard] for shard in self.shards.held], device=device)
         bad_batch = torch.full((), -1, device=device)
         waiting, wish, last = 0, Wish.NOTHING, plan.batches_an_epoch - 1
-        watch = Stopwatch(device)
-        for number, (images, targets) in enumerate(self.batches, start=begun):
+        watch, of_shards = Stopwatch(device), iter(self.batches)
+        for number in range(begun, plan.batches_an_epoch):
             batch = (epoch - 1) * plan.batches_an_epoch + number
             accumulate = follow_schedule(state.optimiser, recipe, plan, batch)
-            pixels = images.to(device, non_blocking=True).float() / 255
-            pixels, targets = self._at_random_scale(pixels, targets, epoch, number)
-            watch.lap("data")
-            with self.precision.autocast():
-                levels = self.trained(pixels)
-            watch.lap("forward")
-            loss, batch_parts = detection_loss(
-                levels,
-                targets,
-                model_anchors,
-                model.strides,
-                self.experiment.assigner,
-                gains,
-                self.workers.sum,
-                self.workers.size,
-            )
-            watch.lap("loss")
-            state.scaler.scale(loss).backward()
-            watch.lap("backward")
-            parts += batch_parts
-            bad_batch = torch.where((bad_batch < 0) & ~batch_parts[3].isfinite(), number, bad_batch)
+            for place, shard in enumerate(self.shards.held):
+                images, targets = next(of_shards)
+                pixels = images.to(device, non_blocking=True).float() / 255
+                pixels, targets = self._at_random_scale(pixels, targets, epoch, number)
+                watch.lap("data")
+                with self.shards.turn(shard):
+                    with self.precision.autocast():
+                        levels = model(pixels)
+                    watch.lap("forward")
+                    loss, its_parts = detection_loss(
+                        levels,
+                        targets,
+                        model_anchors,
+                        model.strides,
+                        self.experiment.assigner,
+                        gains,
+                        whole.sum,
+                        whole.size,
+                    )
+                    watch.lap("loss")
+                    state.scaler.scale(loss).backward()
+                    watch.lap("backward")
+                parts[place] += its_parts
+                bad_batch = torch.where((bad_batch < 0) & ~its_parts[3].isfinite(), number, bad_batch)
             waiting += 1
             stepped = waiting >= accumulate or number == last
             if stepped:
+                self.shards.merge()
+                watch.lap("exchange")
                 clip(state.optimiser, state.scaler, recipe.optimiser.clip)
                 state.scaler.step(state.optimiser)
                 state.scaler.update()
@@ -235,7 +248,8 @@ class _Run:
                 if wish is Wish.LEAVE:
                     raise KeyboardInterrupt
                 wish = Wish.NOTHING
-        means = (self.workers.sum(parts) / self.workers.size / plan.batches_an_epoch).tolist()
+        rows = self.workers.gather(parts.tolist())
+        means = [math.fsum(column) / len(rows) / plan.batches_an_epoch for column in zip(*rows)]
         losses = dict(zip(LOSS_PARTS, means))
         known = {"lr": state.optimiser.param_groups[0]["lr"], "epoch_seconds": time.perf_counter() - started}
         return losses | known | watch.shares(plan.batches_an_epoch - begun)
@@ -250,7 +264,8 @@ class _Run:
         """Return what is wanted on any rank."""
         now = time.monotonic()
         due = now - self.saved_at > 60 * self.experiment.compute.checkpoint_minutes
-        own = Wish.LEAVE if reporter.should_leave() else Wish.SAVE if due else Wish.NOTHING
+        saves = reporter.should_save() or due
+        own = Wish.LEAVE if reporter.should_leave() else Wish.SAVE if saves else Wish.NOTHING
         speed = self.unasked / max(now - self.asked_at, 1e-3)
         found = self.workers.gather([(own, min(_LOOK_EVERY, max(1, round(_ASK_SECONDS * speed))))])
         self.ask_every, self.unasked, self.asked_at = found[0][1], 0, now
@@ -258,8 +273,8 @@ class _Run:
 
     def _save_within(self, batches: int, parts: Tensor, seconds: float, reporter: Reporter) -> None:
         """Save the state after so many batches of an epoch, right after a step of the optimiser."""
-        losses = self.workers.sum(parts.clone()).tolist()
-        self.state.within = checkpoint.Within(batches, tuple(losses), seconds)
+        losses = tuple(tuple(row) for row in self.workers.gather(parts.tolist()))
+        self.state.within = checkpoint.Within(batches, losses, seconds)
         if self.workers.rank == 0:
             with tempfile.TemporaryDirectory() as folder:
                 checkpoint.save(Path(folder), self.state.copied(), self.about)
@@ -307,15 +322,18 @@ def evaluate(
     reporter: Reporter,
     epoch: int,
 ) -> dict[str, float]:
-    """Return the COCO metrics of a model on a split, with the AP of each class, each worker looking at its part of the
-    images; keep the detections with the run."""
-    own = detect(
-        model,
-        dataset.samples[workers.rank :: workers.size],
-        experiment.data.image_size,
-        max(1, experiment.recipe.batch // workers.size),
-        loader_processes=experiment.compute.loader_processes,
-    )
+    """Return the COCO metrics of a model on a split, with the AP of each class, each worker looking at the images of
+    its shards; keep the detections with the run."""
+    shards = experiment.shards(workers.size)
+    own: list[ImageDetections] = []
+    for shard in held_by(workers.rank, workers.size, shards):
+        own += detect(
+            model,
+            dataset.samples[shard::shards],
+            experiment.data.image_size,
+            max(1, experiment.recipe.batch // shards),
+            loader_processes=experiment.compute.loader_processes,
+        )
     detections = workers.gather(own)
     metrics: dict[str, float] = {}
     if workers.rank == 0:
@@ -327,9 +345,9 @@ def evaluate(
     return workers.agree(metrics)
 
 
-def _train_mode(trained: nn.Module, model: Detector) -> None:
+def _train_mode(model: Detector) -> None:
     """Set everything to train but frozen nodes, whose batch norm keeps its statistics."""
-    trained.train()
+    model.train()
     for node in model.nodes.values():
         if not any(parameter.requires_grad for parameter in node.parameters()):
             node.eval()

@@ -48,6 +48,10 @@ class Observer:
         """Return whether to stop after the epoch that was saved last."""
         return False
 
+    def should_save(self) -> bool:
+        """Return whether to save the state at the next step; every rank asks as often as the others."""
+        return False
+
     def should_leave(self) -> bool:
         """Return whether to save the state at the next step and leave, to go on with the run another time."""
         return False
@@ -120,6 +124,11 @@ class Reporter:
     def should_stop(self) -> bool:
         """Return whether somebody on this rank wants the run to end after the last epoch, its state saved."""
         return any(observer.should_stop() for observer in self.observers)
+
+    def should_save(self) -> bool:
+        """Return whether somebody on this rank wants the state to be saved at the next step."""
+        wishes = [observer.should_save() for observer in self.observers]  # all are asked, as on every rank
+        return any(wishes)
 
     def should_leave(self) -> bool:
         """Return whether somebody on this rank wants the run to leave at the next step, its state saved."""

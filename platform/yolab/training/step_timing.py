@@ -14,7 +14,7 @@ import torch
 
 from yolab.data.loaded_data import LoadedData
 from yolab.evaluation.detect import detect
-from yolab.experiment import Experiment
+from yolab.experiment import Experiment, WorkerCount
 from yolab.models.device import choose_device
 from yolab.models.spec import DetectorSpec
 from yolab.storage import Folder
@@ -55,9 +55,12 @@ def time_steps(experiment: Experiment, data: LoadedData) -> StepTiming:
             raise _EnoughError
 
     compute = experiment.compute
-    alone = compute.model_copy(update={"workers": 1})
+    workers, shards = compute.workers.max, compute.shards
+    alone = compute.model_copy(
+        update={"workers": WorkerCount(min=1, max=1), "shards": shards and max(1, shards // workers)}
+    )
     long_enough = {"epochs": max(experiment.recipe.epochs, _WARM_UP + _STEPS + 1), "evaluate_every": 10**6}
-    batch = max(1, experiment.recipe.batch // compute.workers)
+    batch = max(1, experiment.recipe.batch // workers)
     recipe = experiment.recipe.model_copy(update={"batch": batch, **long_enough})
     experiment = experiment.model_copy(update={"compute": alone, "recipe": recipe})
     with contextlib.suppress(_EnoughError), tempfile.TemporaryDirectory() as scratch:

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-PHASES = ("data", "forward", "loss", "backward", "optimiser")
+PHASES = ("data", "forward", "loss", "backward", "exchange", "optimiser")
 
 
 class Stopwatch:
