@@ -113,12 +113,19 @@ class Bucket(Storage):
         return True
 
     def append(self, name: str, line: bytes) -> None:
-        *_, (key, size) = [(f"{self._key(name)}/000000", 0), *self._below(name)]
-        if size >= _PART_BYTES:
-            base, _, number = key.rpartition("/")
-            key, size = f"{base}/{int(number) + 1:06d}", 0
-        begun = self._get(key, 0) if size else b""
-        self._put(key, begun + line + b"\n")
+        while True:
+            *_, (key, size) = [(f"{self._key(name)}/000000", 0), *self._below(name)]
+            if size >= _PART_BYTES:
+                base, _, number = key.rpartition("/")
+                key, size = f"{base}/{int(number) + 1:06d}", 0
+            begun, version = self._versioned(key) if size else (b"", None)
+            content = begun + line + b"\n"
+            try:
+                self._put(key, content, **({"IfMatch": version} if version else {"IfNoneMatch": "*"}))
+            except FileExistsError:  # another one was faster, or the answer was lost, and it was sent again
+                if not self._versioned(key)[0].startswith(content):
+                    continue
+            return
 
     def keep(self, path: Path, under: str = "") -> str:
         name = f"{under}/{path.name}" if under else path.name
@@ -198,6 +205,15 @@ class Bucket(Storage):
             return self._ask(lambda s3: s3.get_object(Bucket=self.bucket, Key=key, **part)["Body"].read())
         except EOFError:
             return b""
+
+    def _versioned(self, key: str) -> tuple[bytes, str]:
+        """Return a file, and what tells this version of it from all others. Raises FileNotFoundError."""
+
+        def question(s3: Any) -> tuple[bytes, str]:
+            answer = s3.get_object(Bucket=self.bucket, Key=key)
+            return answer["Body"].read(), answer["ETag"]
+
+        return self._ask(question)
 
     def _put(self, key: str, content: bytes, **condition: str) -> None:
         """Write a file. Raises FileExistsError if the condition forbids it."""

@@ -77,8 +77,8 @@ class Storage(ABC):
 
     @abstractmethod
     def append(self, name: str, line: bytes) -> None:
-        """Add a line to a file, on a line of its own even if a kill has torn the last one. For one writer; such a file
-        is written in no other way."""
+        """Add a line to a file, on a line of its own even if a kill has torn the last one. Several may add at the same
+        time; such a file is written in no other way."""
 
     @abstractmethod
     def keep(self, path: Path, under: str = "") -> str:
