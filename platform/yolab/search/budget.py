@@ -88,7 +88,10 @@ def watched(
     def is_to_stop() -> bool:
         return bool(why) or told()
 
-    with every_second(look), every_second(find_reason), insisting(sign, is_to_stop, lambda: folder.hold.lost):
+    def is_to_end_at_once() -> bool:
+        return folder.hold.lost and is_to_stop()  # when the reason is known, which is found beside this
+
+    with every_second(look), every_second(find_reason), insisting(sign, is_to_stop, is_to_end_at_once):
         try:
             yield why
         finally:
