@@ -24,7 +24,7 @@ class Server:
     """A command that serves, with all its processes, once `answers` returns True."""
 
     def __init__(self, command: Sequence[str], home: Path, answers: Callable[[], bool]) -> None:
-        self._command, self._home, self._answers = command, home, answers
+        self._command, self._home, self.answers = command, home, answers
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class Server:
                 self._command, cwd=self._home, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 120
-        while not self._answers():
+        while not self.answers():
             assert self._process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server doesn't answer"
             time.sleep(0.2)
