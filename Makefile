@@ -35,7 +35,7 @@ cluster-demo: setup
 	$(BIN)/python -m pytest tests/acceptance/test_guide.py --capture=no
 
 faults: setup
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m faults --capture=no
 
 lint: setup
 	$(BIN)/ruff check .

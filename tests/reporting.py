@@ -45,3 +45,16 @@ class Recorder(Observer):
 
     def should_stop(self) -> bool:
         return self.epoch == self.stop_after
+
+
+class Leaving(Observer):
+    """Wants to leave after so many batches, once, as somebody who presses Ctrl-C."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def progress(self, *_: int) -> None:
+        self.left -= 1
+
+    def should_leave(self) -> bool:
+        return self.left == 0

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import tiny_set
-from tests.reporting import Recorder, folder_reporter, newest
+from tests.reporting import Leaving, Recorder, folder_reporter, newest
 from yolab.assignment import policies
 from yolab.data import loaded_data
 from yolab.data.batch import Targets
@@ -65,19 +65,6 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(optimiser, small_set
         ours, theirs = (load_file(newest(folder) / name) for folder in (undisturbed, stopped))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
     assert not of_a_later_epoch.exists()
-
-
-class Leaving(Observer):
-    """Wants to leave after so many batches, once, as somebody who presses Ctrl-C."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def progress(self, *_: int) -> None:
-        self.left -= 1
-
-    def should_leave(self) -> bool:
-        return self.left == 0
 
 
 @pytest.fixture(scope="module")

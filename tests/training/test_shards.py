@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from tests.reporting import folder_reporter, newest
+from tests.reporting import Leaving, folder_reporter, newest
 from yolab.data import loaded_data
 from yolab.experiment import build
 from yolab.storage import Folder
@@ -21,8 +21,7 @@ from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
 from yolab.training import loop
 from yolab.training.distributed import Workers
-from yolab.training.reporter import Observer
-from yolab.training.shards import _sum, _whole_nodes, held_by
+from yolab.training.shards import Shards, _sum, _whole_nodes, held_by
 
 SHARDS = 4
 RUNS = {  # the changes of an experiment of 24 images
@@ -34,19 +33,6 @@ RUNS = {  # the changes of an experiment of 24 images
         "recipe__optimiser__clip": 1.0,
     },
 }
-
-
-class Leaving(Observer):
-    """Wants to leave after so many batches."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def progress(self, *_: int) -> None:
-        self.left -= 1
-
-    def should_leave(self) -> bool:
-        return self.left == 0
 
 
 def _work(rank: int, size: int, port: int, root: str, folder: str, after: int) -> None:
@@ -106,8 +92,22 @@ def test_any_workers_learn_the_same_to_the_bit(sizes, alone, small_set, tmp_path
             assert {key: own["metrics"][key] for key in same} == {key: other["metrics"][key] for key in same}
 
 
-def test_statistics_are_the_mean_of_the_shards_and_frozen_ones_stay(alone, small_set):
-    """So that shards are not by accident the same as one batch without them."""
+def test_merged_are_the_sum_of_gradients_and_the_mean_of_statistics():
+    norm, inputs = torch.nn.BatchNorm2d(2), torch.randn(2, 4, 2, 3, 3)
+    shards = Shards(Workers(), 2, norm)
+    alone = [torch.nn.BatchNorm2d(2) for _ in inputs]
+    for number, x in enumerate(inputs):
+        alone[number](x).square().sum().backward()
+        with shards.turn(number):
+            norm(x).square().sum().backward()
+    shards.merge()
+    torch.testing.assert_close(norm.weight.grad, sum(each.weight.grad for each in alone))
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(norm, name), sum(getattr(each, name) for each in alone) / 2)
+    assert norm.num_batches_tracked == 1
+
+
+def test_frozen_statistics_stay_and_a_batch_counts_once(alone):
     changed = {name: load_file(newest(alone / name) / "trained.safetensors") for name in RUNS}
     frozen, free = (changed[name]["nodes.stem.norm.running_mean"] for name in reversed(RUNS))
     assert (frozen == 0).all()

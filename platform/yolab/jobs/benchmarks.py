@@ -186,9 +186,11 @@ def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
 def least_seconds(work: Callable[[], object], repeats: int) -> float:
     """Return the least seconds of several turns after one to warm up."""
     work()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds_of(work) for _ in range(repeats))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the seconds of one turn."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

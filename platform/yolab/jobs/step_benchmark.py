@@ -2,7 +2,6 @@
 
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from yolab.experiment import Assigner, Model, build
-from yolab.jobs.benchmarks import CLASSES, Rows, least_seconds, made_up_targets
+from yolab.jobs.benchmarks import CLASSES, Rows, least_seconds, made_up_targets, seconds_of
 from yolab.losses import detection_loss
 from yolab.memory import keep_freed_memory
 from yolab.models.device import choose_device
@@ -150,11 +149,5 @@ def _be_worker(rank: int, count: int, address: str, threads: int, folder: str) -
 
 def _in_turn(steps: Sequence[Callable[[], object]]) -> list[float]:
     """Return the least seconds of each, each taken once in every round, of which the first is to warm up."""
-    rounds = [[_seconds(step) for step in steps] for _ in range(_ROUNDS)]
+    rounds = [[seconds_of(step) for step in steps] for _ in range(_ROUNDS)]
     return [min(times) for times in zip(*rounds)]
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
