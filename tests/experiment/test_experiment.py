@@ -127,7 +127,7 @@ def test_a_number_out_of_range_is_refused_with_its_bound(path: str, value: float
         ("two", "such as {min: 2, max: 8}"),
         ({"min": 3, "max": 2}, "a min that is at most its max"),
         ({"min": 0, "max": 2}, "compute.workers.min can't be 0"),
-        ({"max": 2}, "compute.workers.min is missing"),
+        ({"max": 2}, "compute.workers.min is missing in the command line"),
         ({"min": 1, "max": 2, "usual": 1}, "compute.workers.usual is unknown"),
     ],
 )

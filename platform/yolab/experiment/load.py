@@ -56,10 +56,14 @@ def build(
         return Experiment.model_validate(expand_presets(merged))
     except ValidationError as error:
         told = (
-            in_words(problem, changed_by if path_of(problem) in changes else source, known)
+            in_words(problem, changed_by if _is_below(path_of(problem), changes) else source, known)
             for problem in error.errors()
         )
         raise UsageError("\n".join(told)) from None
+
+
+def _is_below(path: str, changes: Mapping[str, Any]) -> bool:
+    return any(path == changed or path.startswith(f"{changed}.") for changed in changes)
 
 
 def deviations(experiment: Experiment) -> dict[str, Any]:
