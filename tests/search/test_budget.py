@@ -84,11 +84,10 @@ def test_another_command_can_ask_it_to_stop_and_none_can_begin_beside_it(folder)
     assert folder.place.names() == []
 
 
-def test_nothing_interrupts_what_has_ended(folder):
-    with folder.held(), watched(folder, Budget(trials=1), 1, never) as why:
-        folder.append({"trial": "a", "state": "finished"})
-    time.sleep(0.2)
-    assert why == []
+def test_a_reason_is_told_however_soon_the_trials_leave_for_it(folder):
+    with folder.held(), watched(folder, Budget(), 1, never) as why:
+        folder.ask_to_stop()
+    assert why == [Stop("it was asked to by `yolab sweep stop`", interrupted=True)]
 
 
 def test_a_budget_holds_whatever_becomes_of_the_display(folder):

@@ -65,13 +65,13 @@ def watched(
 ) -> Iterator[list[Stop]]:
     """Put up the stop sign of a sweep when this command was `told` to stop, or the budget of trials of so many devices
     each is spent; see `insisting`. Give a list that tells, after the block, why it was stopped, if it was, and not by
-    this command's user.
+    this command's user: what was reached or asked for just as the work ended is told, too.
 
     The caller holds the folder and is in the main thread. `look` is called about once a second.
     """
     events, started, why = SweepFolder(folder.place), time.monotonic(), list[Stop]()
     ended_before, hours_before = events.ended(), _hours(events)
-    sign, over = folder.stop_sign, False
+    sign = folder.stop_sign
 
     def find_reason() -> None:
         hours = (time.monotonic() - started) / 3600
@@ -82,7 +82,7 @@ def watched(
             stop = Stop("it was asked to by `yolab sweep stop`", interrupted=True)
         if folder.hold.lost:
             stop = Stop("another command has taken it over", interrupted=True)
-        if stop and not (why or told() or over):
+        if stop and not (why or told()):
             why.append(stop)
 
     def is_to_stop() -> bool:
@@ -92,10 +92,7 @@ def watched(
         return folder.hold.lost and is_to_stop()  # when the reason is known, which is found beside this
 
     with every_second(look), every_second(find_reason), insisting(sign, is_to_stop, is_to_end_at_once):
-        try:
-            yield why
-        finally:
-            over = True
+        yield why
 
 
 def _hours(folder: SweepFolder) -> float:
