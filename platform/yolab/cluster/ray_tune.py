@@ -7,7 +7,8 @@ import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -230,7 +231,8 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
         if sign.is_up():  # one that its scheduler had paused
             raise KeyboardInterrupt
         if experiment.compute.workers.max > 1:
-            ray_train.fit(experiment, data, place, hold, trials.uri, [TuneReportCallback()], sign)
+            with _telling_tune() as callback:
+                ray_train.fit(experiment, data, place, hold, trials.uri, [callback], sign)
             return
         if trials.with_latency:
             spec = DetectorSpec.of(experiment, trials.checked.names)
@@ -252,6 +254,20 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
         tune.report({**teller.scores, "epoch": teller.epoch, _FAILURE: str(state), _REASON: str(error)})
     if to_tune.stopped_early:
         sys.exit(0)  # what Tune takes for the end of a trial that it stopped; a return it would take for a report
+
+
+@contextmanager
+def _telling_tune() -> Iterator[TuneReportCallback]:
+    """Give what tells Tune of a nested run, and end when Tune has taken all of it: one thread puts that, and what the
+    trial says last, into a queue for one, which it empties itself, and it hangs if both come at once (Ray 2.60)."""
+    callback = TuneReportCallback()
+    try:
+        yield callback
+    finally:
+        told = callback._training_actor_item_queue
+        told.put({})  # taken after all the rest, and passed over
+        while not told.empty():
+            time.sleep(0.1)
 
 
 def _handed_on() -> Storage | None:
