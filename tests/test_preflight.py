@@ -48,15 +48,16 @@ STARTS = {
     "model.onnx": (None, "ONNX files and registered models are folded"),
     "models:/mine@champion": (None, "ONNX files and registered models are folded"),
     "absent.safetensors": (None, "There are no weights at"),
+    "s3://BUCKET/absent.safetensors": (None, "there is no such file"),
 }
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_what_no_run_can_start_from_is_refused_in_a_sentence(name, small_set, tmp_path):
+def test_what_no_run_can_start_from_is_refused_in_a_sentence(name, small_set, s3, tmp_path):
     spec, told = STARTS[name]
     if spec:
         weights.save(spec.build(), spec, tmp_path / name)
-    start = str(tmp_path / name) if "." in name else name
+    start = name.replace("s3://BUCKET", s3) if "/" in name else str(tmp_path / name)
     with pytest.raises(UsageError, match=told):
         preflight.check(build({}, tiny_set.experiment(small_set, recipe__start=start), "test"))
 

@@ -2,16 +2,19 @@
 there room. Everything here happens before anything is created."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from yolab.assignment import policies
 from yolab.data import loaded_data
-from yolab.data.loaded_data import LoadedData
+from yolab.data.copies import RemoteSet
+from yolab.data.loaded_data import SILENT, LoadedData, Progress
 from yolab.data.loader import batches_an_epoch, samples_an_epoch
 from yolab.errors import UsageError
 from yolab.experiment import Compute, Experiment, did_you_mean, listed
@@ -20,6 +23,7 @@ from yolab.models.blueprint import check_size, misplaced_identities
 from yolab.models.detector import blueprint_of, strides_of
 from yolab.models.freeze import frozen_nodes
 from yolab.models.spec import DetectorSpec
+from yolab.storage import local_file
 from yolab.training import autoanchor
 from yolab.training.optimiser import OPTIMISERS
 
@@ -76,9 +80,13 @@ class CheckedExperiment:
 
 
 def check(
-    experiment: Experiment, capacity: Capacity | None = None, progress: Callable[[int, int], None] | None = None
+    experiment: Experiment,
+    capacity: Capacity | None = None,
+    progress: Progress = SILENT,
+    remotes: Mapping[str, RemoteSet] = MappingProxyType({}),
 ) -> CheckedExperiment:
-    """Check all that can be known beforehand. Without a capacity the run needs no more than one process.
+    """Check all that can be known beforehand. Without a capacity the run needs no more than one process. `progress` and
+    `remotes` are those of `loaded_data.load`.
 
     Raises UsageError that says what, where and what to do.
     """
@@ -86,7 +94,7 @@ def check(
     _check_batch(experiment)
     if capacity is not None:
         _check_room(experiment, capacity)
-    data = loaded_data.load(experiment.data, progress)
+    data = loaded_data.load(experiment.data, progress, remotes)
     _check_images(experiment, data)
     start_digest, warnings = _check_start(experiment, data.train.names)
     return CheckedExperiment(
@@ -127,31 +135,37 @@ def _check_images(experiment: Experiment, data: LoadedData) -> None:
 
 def _check_start(experiment: Experiment, names: tuple[str, ...]) -> tuple[str | None, list[str]]:
     """Return the digest of the weights to start from, and what of the model they leave fresh."""
-    if experiment.recipe.start is None:
+    where = experiment.recipe.start
+    if where is None:
         return None, []
-    path = Path(experiment.recipe.start)
-    if path.suffix != ".safetensors":
+    if not where.endswith(".safetensors"):
         raise UsageError(
-            f"recipe.start can't be {path}: give the .safetensors file of a run, or what `yolab weights import` makes "
+            f"recipe.start can't be {where}: give the .safetensors file of a run, or what `yolab weights import` makes "
             "of a checkpoint. ONNX files and registered models are folded, which can't be trained."
         )
-    source, about = weights.load(path)
+    with TemporaryDirectory() as scratch:
+        try:
+            path = local_file(where, Path(scratch))
+        except FileNotFoundError:
+            raise UsageError(f"recipe.start can't be {where}: there is no such file.") from None
+        source, about = weights.load(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if about.folded:
         raise UsageError(
-            f"recipe.start can't be {path}: its graph is folded, which can't be trained. Take the weights of a run, or "
-            "an imported checkpoint."
+            f"recipe.start can't be {where}: its graph is folded, which can't be trained. Take the weights of a run, "
+            "or an imported checkpoint."
         )
     with torch.device("meta"):
         target = DetectorSpec.of(experiment, names).build()
     fresh = weights.unlike(source, target)
     convolutions = {name for name in target.state_dict() if name.startswith("nodes.") and name.endswith("conv.weight")}
     if convolutions <= set(fresh):
-        raise UsageError(f"recipe.start can't be {path}: no convolution of it fits {experiment.model.name}.")
+        raise UsageError(f"recipe.start can't be {where}: no convolution of it fits {experiment.model.name}.")
     told = [f"{len(fresh)} tensors don't fit those in {path.name} and start fresh: {listed(fresh)}."] if fresh else []
     strange = [name for name in names if name not in about.names]
     if strange:
         told.append(f"{len(strange)} of {len(names)} classes aren't in {path.name} and start fresh: {listed(strange)}.")
-    return hashlib.sha256(path.read_bytes()).hexdigest(), told
+    return digest, told
 
 
 def check_model(experiment: Experiment) -> None:

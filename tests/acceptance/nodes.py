@@ -37,6 +37,7 @@ class Nodes:
         self.environment = {
             **os.environ,
             **BUCKET_KEYS,
+            "XDG_CACHE_HOME": str(self.own / "cache"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
             "RAY_ADDRESS": f"{self.address(0)}:{PORT}",

@@ -43,13 +43,16 @@ def test_workers_on_two_nodes_find_each_other(two_nodes, command, tmp_path):
     assert yaml.safe_load((run / "experiment.yaml").read_text())["compute"]["precision"] in ("bf16", "fp32")
 
 
-def test_nodes_that_share_no_folder_for_runs_train_into_a_bucket(two_nodes, command, tmp_path):
+def test_nodes_that_share_no_folder_train_from_a_bucket_into_one(two_nodes, command, small_set, tmp_path):
     own = two_nodes.own
     with s3_server(tmp_path, S3_PORT, OUTSIDE), mlflow_server(tmp_path, MLFLOW_PORT, OUTSIDE):
         told = {"YOLAB_STORAGE": "s3://lab/runs", "MLFLOW_TRACKING_URI": f"http://{OUTSIDE}:{MLFLOW_PORT}"}
         own.joinpath("elsewhere").mkdir()  # from where the driver works; the other node has no such folder
         tiny = shutil.copy(tmp_path / "tiny.yaml", own / "elsewhere")
-        trained = two_nodes.run([*command[:4], tiny, "--json"], own / "elsewhere", **told)
+        packed = two_nodes.run([*command[:3], "data", "pack", str(small_set), "s3://lab/small"], tmp_path, **told)
+        assert packed.returncode == 0, packed.stderr
+        train = [*command[:4], tiny, "data.path=s3://lab/small", "--json"]
+        trained = two_nodes.run(train, own / "elsewhere", **told)
         assert trained.returncode == 0, trained.stderr
         assert json.loads(trained.stdout)["weights"] == "s3://lab/runs/tiny/weights.safetensors"
         logs = two_nodes.run([*command[:3], "logs", "tiny"], tmp_path, **told)

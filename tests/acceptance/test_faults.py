@@ -25,6 +25,8 @@ from tests import tiny_set
 from tests.acceptance.nodes import ISOLATED, MLFLOW_PORT, OUTSIDE, S3_PORT, Nodes, cluster, end
 from tests.acceptance.servers import BUCKET_KEYS, Server, mlflow_server, postgres_server
 from tests.storage.line import Line
+from yolab.data.copies import publish
+from yolab.data.pack import pack
 from yolab.experiment import build
 from yolab.storage import Storage, bucket, storage_at
 from yolab.storage.checkpoints import Checkpoints, fetched
@@ -220,9 +222,11 @@ def lab(small_set: Path, s3_server: str, tmp_path_factory: pytest.TempPathFactor
     }
     described = build({}, tiny_set.experiment(small_set, **changes), "test").model_dump()
     (folder / "alone.yaml").write_text(yaml.safe_dump(described))
-    (folder / "tiny.yaml").write_text(
-        yaml.safe_dump(described | {"compute": described["compute"] | {"workers": {"min": 1, "max": 2}}})
-    )
+    elsewhere = {
+        "compute": described["compute"] | {"workers": {"min": 1, "max": 2}},
+        "data": described["data"] | {"path": "s3://lab/small"},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(described | elsewhere))
     alone = [sys.executable, "-m", "yolab.cli", "train", "alone.yaml", "--storage", "alone", "--json"]
     subprocess.run(alone, cwd=folder, check=True, capture_output=True)
     with cluster(folder, 4) as nodes, pytest.MonkeyPatch.context() as patch:
@@ -230,6 +234,8 @@ def lab(small_set: Path, s3_server: str, tmp_path_factory: pytest.TempPathFactor
             patch.setenv(name, value)
         bucket._client.cache_clear()
         boto3.client("s3").create_bucket(Bucket="lab")
+        pack(small_set, folder / "packed")
+        publish(folder / "packed", storage_at("s3://lab/small"))
         line = Line(s3_server, OUTSIDE, S3_PORT)
         threading.Thread(target=line.serve_forever, daemon=True).start()
         with (

@@ -30,7 +30,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 def test_the_guide_to_a_cluster_is_right_line_by_line(nodes: Nodes, tmp_path: Path) -> None:
     own = {name: value for name, value in clean_environment().items() if not name.startswith(("AWS_", "RAY_"))}
     own |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    own |= {"SERVICES": OUTSIDE, "HEAD": nodes.address(0)}
+    own |= {"SERVICES": OUTSIDE, "HEAD": nodes.address(0), "XDG_CACHE_HOME": str(nodes.own / "cache")}
     machines = {  # None is no node
         "the machine of the servers": (None,),
         "the head": (0,),

@@ -243,7 +243,7 @@ def test_one_split_for_both_is_checked_once_and_has_outlines_to_learn_from_alone
     calls: list[tuple[int, int]] = []
     tiny.content["train"]["annotations"][0]["segmentation"] = outline_of([1, 2, 10, 20])
     tiny.write()
-    loaded = loaded_data.load(data_of(tiny, val="train"), lambda *step: calls.append(step))
+    loaded = loaded_data.load(data_of(tiny, val="train"), lambda what, *step: calls.append(step))
     assert calls == [(1, 2), (2, 2)]
     assert loaded.train.samples[0].outlines is not None
     assert loaded.val.samples[0].outlines is None

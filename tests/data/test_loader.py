@@ -1,7 +1,5 @@
 """Batches: every sample once, the same for any number of workers and processes; boxes that follow the pixels."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -46,7 +44,7 @@ def dataset(tmp_path_factory) -> Dataset:
         samples.append(
             Sample(ImageFolder(path.parent), path.name, number, width, height, boxes, np.array([number % 3]))
         )
-    return Dataset(folder, "train", Path(), Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
+    return Dataset(folder, "train", Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
 
 
 def source_of(dataset: Dataset, size: int):
@@ -175,7 +173,7 @@ def test_tiles_are_decoded_no_larger_than_drawn_and_those_out_of_sight_not_at_al
     sample = Sample(
         ImageFolder(path.parent), path.name, 0, 640, 480, np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     )
-    source = source_of(Dataset(tmp_path, "train", Path(), Samples.of([sample]), (1,), ("a",), Truth.of([]), {}), 320)
+    source = source_of(Dataset(tmp_path, "train", Samples.of([sample]), (1,), ("a",), Truth.of([]), {}), 320)
     asked = []
     whole = drawing.Place(0, 0, (0, 0, 320, 320))
     pixels = source.pixels

@@ -37,7 +37,7 @@ def dataset(tmp_path_factory) -> Dataset:
         traced = outlines.read([[points.ravel().tolist()]], box)
         sides = number, width, height
         samples.append(Sample(ImageFolder(folder), f"{number}.png", *sides, box, np.array([number % 3]), traced))
-    return Dataset(folder, "train", folder, Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
+    return Dataset(folder, "train", Samples.of(samples), (1, 2, 3), ("a", "b", "c"), Truth.of([]), {})
 
 
 def bright(image: np.ndarray) -> np.ndarray:

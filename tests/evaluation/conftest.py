@@ -35,5 +35,5 @@ def scored() -> tuple[Dataset, list[ImageDetections]]:
         detections.append(
             ImageDetections(image_id, torch.from_numpy(moved[order]), scores, torch.from_numpy(classes[order]))
         )
-    dataset = Dataset(Path(), "val", Path(), Samples.of(samples), (3, 7, 90), ("a", "b", "c"), Truth.of(truth), {})
+    dataset = Dataset(Path(), "val", Samples.of(samples), (3, 7, 90), ("a", "b", "c"), Truth.of(truth), {})
     return dataset, detections

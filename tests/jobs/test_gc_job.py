@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from yolab.data import copies
 from yolab.errors import YolabError
 from yolab.jobs import gc_job, sweep_job, sweeps_job
 from yolab.search.trial import TrialState
@@ -40,6 +41,23 @@ def ran(place: Storage, state: TrialState | None, lacks: str, uri: str, folder: 
         outbox.end(state)
     if lacks != "heard":
         outbox.deliver(uri)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this machine keeps copies of data sets, none yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "yolab" / "data"
+
+
+def test_copies_of_data_sets_go_that_nobody_uses(cache: Path, tmp_path: Path) -> None:
+    for name in ("used", "unused"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "file").write_bytes(bytes(1000))
+    with copies._alone_with(cache / "used"):
+        assert gc_job.collect(storage=tmp_path).copies == {str(cache / "unused"): 1000}
+        assert gc_job.collect(storage=tmp_path, really=True).done
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == ["used"]
 
 
 @pytest.fixture

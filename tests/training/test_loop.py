@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import tiny_set
 from tests.reporting import Leaving, Recorder, folder_reporter, newest
+from yolab import preflight
 from yolab.assignment import policies
 from yolab.data import loaded_data
 from yolab.data.batch import Targets
@@ -24,9 +25,10 @@ from yolab.errors import YolabError
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import Assigner, Experiment, Model, Scale, build
 from yolab.losses import detection_loss
+from yolab.models import weights
 from yolab.models.detector import Detector, blueprint_of
 from yolab.models.spec import DetectorSpec
-from yolab.storage import Folder
+from yolab.storage import Folder, storage_at
 from yolab.tracking.journal import Journal, read_entries
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tracked import Tracking
@@ -261,6 +263,22 @@ def test_a_run_reads_no_annotations_and_writes_into_no_array_of_its_data(small_s
 def assert_unchanged(before: Samples, after: Samples) -> None:
     for name in ("image_ids", "sizes", "bounds", "boxes", "classes"):
         assert (getattr(before, name) == getattr(after, name)).all()
+
+
+def test_a_run_starts_from_weights_in_a_bucket_as_from_those_here(small_set, s3, tmp_path):
+    spec = DetectorSpec(experiment(small_set).model, ("box", "disc"), 64)
+    weights.save(spec.build(), spec, tmp_path / "start.safetensors")
+    storage_at(f"{s3}/some").keep(tmp_path / "start.safetensors")
+    learned = []
+    for start in (str(tmp_path / "start.safetensors"), f"{s3}/some/start.safetensors"):
+        described = experiment(small_set, recipe__epochs=1, recipe__start=start)
+        run = tmp_path / str(len(learned))
+        run.mkdir()
+        train_on(described, folder_reporter(run))
+        learned.append((preflight.check(described).digest, load_file(newest(run) / "weights.safetensors")))
+    (digest, ours), (other, theirs) = learned
+    assert digest == other
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize(("lr", "warned"), [(0.01, 0), (5.0, 1)])

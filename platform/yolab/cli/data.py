@@ -117,11 +117,13 @@ def split(
 @app.command()
 def pack(
     folder: Folder,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new folder.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The new folder, or s3://bucket/prefix.")],
     shard_mib: Annotated[int, typer.Option(min=1, max=1024, help="About how large a shard becomes, in MiB.")] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set with its images in a few large files, for network disks and DVC; it is used like the other one.
+    """Write a data set with its images in a few large files, for network disks, DVC and buckets.
+
+    It is used like the other one. Of one in a bucket each machine makes itself a copy: data.path=s3://bucket/signs.
 
     Example: yolab data pack data/signs data/signs-packed
     """

@@ -15,7 +15,8 @@ def gc(
 ) -> None:
     """Show what nobody needs any more, and remove it if that is said.
 
-    That is the checkpoints of runs that are at their end, whose weights stay, and what broken-off writes have left.
+    That is the checkpoints of runs that are at their end, whose weights stay, what broken-off writes have left, and
+    this machine's copies of data sets that are kept elsewhere.
 
     Example: yolab gc --yes
     """
@@ -24,7 +25,7 @@ def gc(
 
 
 def _print(found: "gc_job.Garbage") -> None:
-    sizes = found.checkpoints | found.leftovers
+    sizes = found.checkpoints | found.leftovers | found.copies
     if sizes:
         print_table("removed" if found.done else "not needed", ["what", "MiB"], [
             [name, f"{size / 2**20:.1f}"] for name, size in sizes.items()

@@ -11,31 +11,32 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from yolab.cluster.connect import connected, resources_of
+from yolab.data.loaded_data import LoadedData, Source
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Compute, Experiment
 from yolab.preflight import Capacity
-from yolab.storage import Storage
+from yolab.storage import Storage, is_remote
 from yolab.training.precision import Precision
 
 
-def require_reach(experiment: Experiment, place: Storage) -> None:
-    """Let every other node that has room for a worker look for a file that is made for that in a run's place, and for
-    the run's data. Raises YolabError that names a node that doesn't find them."""
-    data = (experiment.data.path, *experiment.data.also)
+def require_reach(experiment: Experiment, data: LoadedData, place: Storage) -> None:
+    """Let every other node that has room for a worker look for a file that is made for that in a run's place, for the
+    run's data, and for the weights that it starts from. Raises YolabError that names a node that doesn't find them."""
     own = ray.get_runtime_context().get_node_id()
     nodes = [node for node in _with_room(experiment.compute) if node["NodeID"] != own]
     made = f"reached-{secrets.token_hex(4)}"
     place.write(made, b"")
     try:
-        found = _asked(nodes, _missing, place, made, data)
+        found = _asked(nodes, _missing, place, made, data.sources, experiment.recipe.start)
     finally:
         place.remove(made)
     for node, missing in zip(nodes, found):
         if missing:
             raise YolabError(
-                f"The node {node['NodeManagerAddress']} doesn't reach {missing[0]}: all nodes need the folders of the "
-                "runs and of the data, under the same paths, on a file system that they share. Runs may be in a "
-                "bucket, too: --storage s3://bucket/runs."
+                f"The node {node['NodeManagerAddress']} doesn't reach {missing[0]}, or has another of that name. What "
+                "isn't on a file system that all nodes share belongs into a bucket: runs by --storage "
+                "s3://bucket/runs, data by `yolab data pack FOLDER s3://bucket/data` or `dvc push`, weights to start "
+                "from as recipe.start=s3://bucket/….safetensors."
             )
 
 
@@ -66,9 +67,10 @@ def _asked(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: An
     return found
 
 
-def _missing(place: Storage, name: str, data: Sequence[str]) -> list[str]:
+def _missing(place: Storage, name: str, data: Sequence[Source], start: str | None) -> list[str]:
     found = [] if place.exists(name) else [str(place)]
-    return found + [path for path in data if not os.path.exists(path)]
+    found += [str(source.folder) for source in data if not source.is_in_reach()]
+    return found + ([start] if start and not is_remote(start) and not os.path.exists(start) else [])
 
 
 def _auto_precision(kind: str) -> str:

@@ -147,7 +147,7 @@ def run(
     """
     place = hold.place
     with connected():
-        require_reach(experiment, place)
+        require_reach(experiment, data, place)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # on a node that may be lost it would take the run with it
         epochs, sign = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), StopSign(place)
@@ -255,7 +255,7 @@ def _train(config: dict[str, Any]) -> None:
             if first:
                 _count_start(place, checkpoints, workers.size)
             reporter = Reporter(place, checkpoints, observers)
-            train(experiment, ray.get(config["data"]), reporter, workers, profile_steps=config["profile"])
+            train(experiment, ray.get(config["data"]).here(), reporter, workers, profile_steps=config["profile"])
             teller.end()
 
 

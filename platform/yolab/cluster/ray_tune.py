@@ -93,7 +93,7 @@ def run(trials: Trials, capacity: Capacity, most: int | None = None) -> None:
             "Trials of several workers need a place for their drivers that takes no CPU from the workers: start the "
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
-    require_reach(experiment, trials.folder.place)
+    require_reach(experiment, trials.checked.data, trials.folder.place)
     folder = trials.folder
     if trials.searcher.suggest({}, folder.rows()) is not None:
         room = capacity.at_once(experiment.compute)
@@ -243,7 +243,7 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             tracked(place, trials.uri, Path(scratch)) as tracking,
         ):
             reporter = Reporter(place, checkpoints, [tracking, teller, to_tune, Leaving(told)])
-            trials.work(experiment, ray.get(data), reporter)
+            trials.work(experiment, ray.get(data).here(), reporter)
             teller.end()
     except KeyboardInterrupt:
         tune.report({**teller.scores, "epoch": teller.epoch, _LEFT: True})

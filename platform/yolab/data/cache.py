@@ -41,7 +41,7 @@ class Remembered:
 
     def __init__(self, name: str, files: FilesState) -> None:
         self._files = files
-        self._file = _folder() / f"{name}-{hashlib.sha256(repr(files.paths).encode()).hexdigest()[:16]}.json"
+        self._file = user_cache() / f"{name}-{hashlib.sha256(repr(files.paths).encode()).hexdigest()[:16]}.json"
 
     def recall(self) -> Any | None:
         """Return the value that was kept for the files as they are, or None."""
@@ -62,7 +62,8 @@ class Remembered:
             os.replace(written.name, self._file)
 
 
-def _folder() -> Path:
+def user_cache() -> Path:
+    """Return where what is yolab's, and can be had again, is kept for this user."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "yolab"
 

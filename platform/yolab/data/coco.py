@@ -1,8 +1,8 @@
 """Reading a data set in COCO layout: `<root>/annotations/instances_<split>.json`, images in `<root>/<split>/`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -29,12 +29,15 @@ class Dataset:
 
     root: Path
     split: str
-    annotations: Path
     samples: Samples
     category_ids: tuple[int, ...]  # class index -> COCO id; ascending, not necessarily 1..n
     names: tuple[str, ...]
     truth: Truth  # the sound annotations, ascending by id
     skipped: dict[str, int]  # kind of fault -> count of what was left out; empty if on_error is "fail"
+
+    def moved(self, to: Mapping[Path, Path]) -> "Dataset":
+        """Return it with its files in other folders, `to` which those of its data sets have moved."""
+        return replace(self, root=to[self.root], samples=self.samples.moved(to))
 
     def ground_truth(self) -> dict[str, Any]:
         """Return what was read as a COCO data set, for evaluation."""
@@ -96,7 +99,6 @@ def dataset_of(files: SplitFiles, checked: Checked, with_outlines: bool) -> Data
     return Dataset(
         root=files.root,
         split=files.split,
-        annotations=files.annotations,
         samples=_samples(files.images, images, categories, annotations, truth, with_outlines),
         category_ids=tuple(category["id"] for category in categories),
         names=tuple(category["name"] for category in categories),

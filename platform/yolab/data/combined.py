@@ -4,12 +4,12 @@ rare ones repeated."""
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from yolab.data import coco
 from yolab.data.coco import Dataset
+from yolab.data.copies import folder_of
 from yolab.data.samples import Samples, Truth
 from yolab.errors import UsageError
 from yolab.experiment import Data, did_you_mean
@@ -19,7 +19,7 @@ def training_set(data: Data, with_outlines: bool = False) -> Dataset:
     """Return the training split of `data.path` and of each folder of `data.also`, as one, with the objects' polygons if
     they are wanted. Raises UsageError."""
     sets = [
-        with_classes(coco.load(Path(folder), data.train, data.on_error, with_outlines), data.classes)
+        with_classes(coco.load(folder_of(folder), data.train, data.on_error, with_outlines), data.classes)
         for folder in (data.path, *data.also)
     ]
     return joined(sets)
@@ -27,7 +27,7 @@ def training_set(data: Data, with_outlines: bool = False) -> Dataset:
 
 def validation_set(data: Data) -> Dataset:
     """Return the validation split of `data.path`, with the classes of all data sets. Raises UsageError."""
-    dataset = with_classes(coco.load(Path(data.path), data.val, data.on_error), data.classes)
+    dataset = with_classes(coco.load(folder_of(data.path), data.val, data.on_error), data.classes)
     return with_names(dataset, training_set(data).names) if data.also else dataset
 
 

@@ -117,6 +117,11 @@ class Samples(Sequence[Sample]):
         """(objects,) the sample that each belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.bounds))
 
+    def moved(self, to: Mapping[Path, Path]) -> "Samples":
+        """Return the samples with their images in other folders, `to` which those of their data sets have moved."""
+        folders = [ImageFolder(to[each.folder.parent] / each.folder.name, each.upright) for each in self.folders]
+        return replace(self, folders=tuple(folders))
+
     def relabelled(self, label_of: np.ndarray) -> "Samples":
         """Return the samples with other labels, label_of (classes,); the objects that get -1 are gone."""
         labels = label_of[self.classes]

@@ -15,6 +15,7 @@ from yolab.experiment.merging import merge, nest
 from yolab.experiment.messages import in_words, path_of, unknown_path
 from yolab.experiment.presets import expand_presets
 from yolab.experiment.schema import Experiment, flatten, paths
+from yolab.storage import is_remote
 
 # Changes of an experiment: `key.path=value` texts, or values by dotted path
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -76,14 +77,15 @@ def deviations(experiment: Experiment) -> dict[str, Any]:
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
     """Return the experiment with its paths absolute, because workers change directory."""
-    folders = {
-        "path": str(Path(experiment.data.path).resolve()),
-        "also": [str(Path(folder).resolve()) for folder in experiment.data.also],
-    }
+    folders = {"path": _absolute(experiment.data.path), "also": [_absolute(path) for path in experiment.data.also]}
     data = experiment.data.model_copy(update=folders)
-    start = experiment.recipe.start and str(Path(experiment.recipe.start).resolve())
+    start = experiment.recipe.start and _absolute(experiment.recipe.start)
     recipe = experiment.recipe.model_copy(update={"start": start})
     return experiment.model_copy(update={"data": data, "recipe": recipe})
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).resolve())
 
 
 def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

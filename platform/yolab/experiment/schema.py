@@ -111,7 +111,8 @@ class Augment(Section):
 
 
 class Data(Section):
-    """A folder in COCO layout: `annotations/instances_<split>.json`, images in `<split>/`."""
+    """A folder in COCO layout: `annotations/instances_<split>.json`, images in `<split>/`; or the s3://… of one that
+    `yolab data pack` has put there, of which each machine makes itself a copy."""
 
     path: str = "data/coco"
     also: list[str] = Field([], description="folders whose training split is learned from, too")
@@ -174,7 +175,7 @@ class Recipe(Section):
     steps_at_least: int = Field(
         1000, ge=0, description="accumulation never leaves a run fewer optimiser steps than this"
     )
-    start: str | None = Field(None, description="weights to start from: a .safetensors file of yolab's")
+    start: str | None = Field(None, description="weights to start from: a .safetensors file of yolab's, or its s3://")
     freeze: list[str] = Field([], description="nodes of the graph to leave as they start, such as [stem, 'stage*']")
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="sizes of batches vary by up to this share of image_size")
     autoanchor: bool = Field(True, description="other anchors where the model's own miss over 2 % of the boxes")

@@ -180,7 +180,7 @@ def _crowded(images: int, found: int) -> tuple[Dataset, list[ImageDetections]]:
         scores = torch.from_numpy(np.sort(random.random(found).astype(np.float32))[::-1].copy())
         detections.append(ImageDetections(image_id, moved, scores, torch.from_numpy(classes)))
     ids = tuple(range(1, 81))
-    return Dataset(Path(), "bench", Path(), Samples.of(samples), ids, CLASSES, Truth.of(truth), {}), detections
+    return Dataset(Path(), "bench", Samples.of(samples), ids, CLASSES, Truth.of(truth), {}), detections
 
 
 def least_seconds(work: Callable[[], object], repeats: int) -> float:

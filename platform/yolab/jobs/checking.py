@@ -1,7 +1,6 @@
 """What every job that trains does first: read the experiment, and check all that can be known beforehand."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from yolab.errors import UsageError
 from yolab.experiment import Experiment, Overrides, build, changes_of, load, with_absolute_paths
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity, CheckedExperiment
+from yolab.tracking import data_version
 from yolab.training.precision import Precision
 
 
@@ -41,7 +41,9 @@ def check(
     It needs no more than the `room` there is, and gets the precision that `auto` stands for there, or on the `device`
     of this process if that is where it runs. Without a room it is not to run at all.
     """
-    checked = preflight.check(with_absolute_paths(experiment), room, partial(watcher.progress, "Checking the data"))
+    experiment = with_absolute_paths(experiment)
+    remotes = data_version.pushed([experiment.data.path, *experiment.data.also])
+    checked = preflight.check(experiment, room, watcher.progress, remotes)
     if room is not None and experiment.compute.precision == "auto":
         name = Precision.of("auto", device).name if device else auto_precision(experiment.compute)
         checked = replace(checked, experiment=checked.experiment.in_precision(name))

@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from yolab.data import coco_download, formats
+from yolab.data import coco_download, copies, formats
 from yolab.data import demo as demo_set
 from yolab.data import pack as packing
 from yolab.data import verify as verification
@@ -19,6 +20,7 @@ from yolab.experiment import load
 from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.reports.pictures import PICTURES, boxed, save_sheet
+from yolab.storage import is_remote, storage_at
 from yolab.tracking import data_version
 
 # The content digest of the demo set, which is the same wherever it is drawn: how a whole one is recognised.
@@ -39,9 +41,9 @@ class DemoSet(Result):
 
 @dataclass(frozen=True)
 class PackedSet(Result):
-    """A new packed data set, by split."""
+    """A new packed data set, by split; `folder`: where it is, which may be in a bucket."""
 
-    folder: Path
+    folder: str | Path
     splits: dict[str, packing.Packed]
 
     def document(self) -> dict[str, Any]:
@@ -185,9 +187,18 @@ def split(folder: str | Path, target: str | Path, *, val: float = 0.2, seed: int
 
 
 def pack(folder: str | Path, target: str | Path, *, shard_mib: int = SHARD_MIB, watcher: Watcher = SILENT) -> PackedSet:
-    """Write a data set to a new folder, with its images in shards of about `shard_mib` MiB. Raises UsageError."""
-    packed = packing.pack(Path(folder), Path(target), shard_mib << 20, partial(watcher.progress, "Packing"))
-    return PackedSet(Path(target), packed)
+    """Write a data set to a new folder, or place in a bucket, with its images in shards of about `shard_mib` MiB.
+    Raises UsageError."""
+    packing_up = partial(watcher.progress, "Packing")
+    if not is_remote(str(target)):
+        return PackedSet(Path(target), packing.pack(Path(folder), Path(target), shard_mib << 20, packing_up))
+    place = storage_at(target)
+    if place.exists():
+        raise UsageError(f"{place} is there already: choose another place, or remove it first.")
+    with TemporaryDirectory() as scratch:
+        packed = packing.pack(Path(folder), Path(scratch, "packed"), shard_mib << 20, packing_up)
+        copies.publish(Path(scratch, "packed"), place, partial(watcher.progress, "Sending"))
+    return PackedSet(str(place), packed)
 
 
 def show(

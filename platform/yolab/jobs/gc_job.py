@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolab.data import copies
 from yolab.errors import UsageError
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
@@ -21,15 +22,17 @@ from yolab.training.checkpoint import WEIGHTS
 @dataclass(frozen=True)
 class Garbage(Result):
     """What goes, or has gone if it is `done`, by its name in the storage, with its bytes: `checkpoints` of runs that
-    are at their end, whose weights stay, and `leftovers` of writes that were broken off."""
+    are at their end, whose weights stay, and `leftovers` of writes that were broken off; `copies` that this machine has
+    of data sets that are kept elsewhere, which nobody uses at this moment."""
 
     checkpoints: dict[str, int]
     leftovers: dict[str, int]
+    copies: dict[str, int]
     done: bool
 
     @property
     def bytes(self) -> int:
-        return sum(self.checkpoints.values()) + sum(self.leftovers.values())
+        return sum(sum(each.values()) for each in (self.checkpoints, self.leftovers, self.copies))
 
     def document(self) -> Any:
         return {**asdict(self), "bytes": self.bytes}
@@ -42,12 +45,15 @@ def collect(*, really: bool = False, storage: str | Path | None = None) -> Garba
     if really:
         place.require_writable()
     checkpoints = {f"{name}/{FOLDER}": (place / name / FOLDER).size() for name in _at_their_end(place)}
-    found = Garbage(checkpoints, place.leftovers(), really)
+    here = {str(path): size for path, size in copies.unused().items()}
+    found = Garbage(checkpoints, place.leftovers(), here, really)
     if really:
         for name in found.checkpoints:
             place.remove(name)
         for name in found.leftovers:
             place.remove_leftover(name)
+        for name in found.copies:
+            copies.remove_unused(Path(name))
     return found
 
 

@@ -31,8 +31,13 @@ def storage_at(place: str | Path | Storage | None = None) -> Storage:
     return Folder(path)
 
 
+def is_remote(where: str) -> bool:
+    """Return whether a name is that of a place elsewhere, such as s3://bucket/prefix, and no path."""
+    return "://" in where
+
+
 def local_file(where: str, scratch: Path) -> Path:
     """Return a file of a storage, by its whole name, as a local one; what has to be fetched for that goes into
     `scratch`. Raises FileNotFoundError."""
     folder, _, name = where.rpartition("/")
-    return storage_at(folder).local(name, scratch) if "://" in where else Path(where)
+    return storage_at(folder).local(name, scratch) if is_remote(where) else Path(where)

@@ -6,13 +6,17 @@ neither cache, remote, lock nor git history.
 """
 
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from yolab.data.copies import RemoteSet
 from yolab.errors import UsageError, YolabError
+from yolab.storage import is_remote, storage_at
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,28 @@ def data_version(folder: Path) -> DataVersion | None:
         if pin_file.is_file():
             return _read(pin_file, pinned)
     return None
+
+
+def pushed(folders: Iterable[str]) -> dict[str, RemoteSet]:
+    """Return, of those of the folders that are pinned in a repository with a remote, where their files are after a
+    `dvc push`: a bucket, with the keys of this machine's environment, or a folder. Raises UsageError for a .dvc file
+    that can't be read."""
+    from dvc.config import Config
+
+    found = {}
+    for name in folders:
+        version = None if is_remote(name) else data_version(Path(name))
+        if version is None:
+            continue
+        [root, *_] = [*(above for above in version.pin_file.parents if (above / ".dvc").is_dir()), None]
+        config = Config(str(root / ".dvc")) if root else {"core": {}}
+        remote = config["core"].get("remote")
+        if remote:
+            within = Path(name).resolve().relative_to(version.path).as_posix().removeprefix(".")
+            with suppress(UsageError):  # of another kind
+                place = storage_at(config["remote"][remote]["url"])
+                found[name] = RemoteSet.in_dvc(place, version.md5, version.size or 0, within)
+    return found
 
 
 def check(folder: Path) -> None:

@@ -15,7 +15,7 @@ from yolab.experiment import Experiment, build, deviations, flatten, load, yaml_
 from yolab.models.count import counts_of
 from yolab.models.spec import DetectorSpec
 from yolab.preflight import CheckedExperiment
-from yolab.storage import Storage
+from yolab.storage import Storage, is_remote
 from yolab.tracking import mlflow_runs
 from yolab.tracking.data_version import data_version
 from yolab.tracking.mlflow_uri import without_password
@@ -63,7 +63,8 @@ def dataset_of(checked: CheckedExperiment) -> dict[str, Any]:
 
 def tags_of(checked: CheckedExperiment, kind: str) -> dict[str, str]:
     """Return kind, data version, git commit and what was skipped of the data; to be asked where the user is."""
-    version = data_version(Path(checked.experiment.data.path))
+    path = checked.experiment.data.path
+    version = None if is_remote(path) else data_version(Path(path))
     tags = {
         KIND_TAG: kind,
         DATA_DIGEST_TAG: checked.data_digest,

@@ -31,6 +31,7 @@ from yolab.models.detector import Detector
 from yolab.models.device import choose_device
 from yolab.models.freeze import freeze
 from yolab.models.spec import DetectorSpec
+from yolab.storage import local_file
 from yolab.training import autoanchor, checkpoint
 from yolab.training.batch_norm import synchronise
 from yolab.training.distributed import Workers
@@ -89,7 +90,8 @@ def train(
     model = about.build()
     watched = None
     if recipe.start:
-        start, described = weights.load(recipe.start)
+        with tempfile.TemporaryDirectory() as scratch:
+            start, described = weights.load(local_file(recipe.start, Path(scratch)))
         weights.transfer(start, described.names, model, about.names)
         watched = StartWatch(model)
     model = model.to(memory_format=torch.channels_last).to(device)
