@@ -33,11 +33,15 @@ class Nodes:
     def __init__(self, folder: Path) -> None:
         self.folder, self.own = folder, folder / "own"
         self.own.mkdir()
+        self.scratch = self.own / "scratch"  # for temporary files, small enough to be filled
+        self.scratch.mkdir()
         (folder / "token").write_text("of this test alone, long enough")
         self.environment = {
             **os.environ,
             **BUCKET_KEYS,
             "XDG_CACHE_HOME": str(self.own / "cache"),
+            "TMPDIR": str(self.scratch),
+            "RAY_TMPDIR": "/tmp",  # where it is without the line above
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
             "RAY_ADDRESS": f"{self.address(0)}:{PORT}",
@@ -64,6 +68,7 @@ class Nodes:
             # node for its own
             hidden = ["/tmp/ray", *([str(self.own)] if node else [])]
             hiding = " && ".join(f"mkdir -p {folder} && mount -t tmpfs none {folder}" for folder in hidden)
+            hiding += f" && mkdir -p {self.scratch} && mount -t tmpfs -o size=128m none {self.scratch}"
             keeping = ["ip", "netns", "exec", _name(node), "unshare", "--mount", "--pid", "--fork", "--mount-proc"]
             keeping += ["sh", "-c", f"{hiding} && echo ready && exec sleep infinity"]
             keeper = self._keepers[node] = subprocess.Popen(keeping, stdout=subprocess.PIPE)
@@ -107,6 +112,15 @@ class Nodes:
             return [psutil.Process(each) for each in found if psutil.pid_exists(each)]
         root = self._roots[node].pid
         return [*psutil.Process(root).children(recursive=True), psutil.Process(root)] if psutil.pid_exists(root) else []
+
+    def fill(self, node: int) -> None:
+        """Leave no room for what a node's processes write for themselves."""
+        filling = ["dd", "if=/dev/zero", f"of={self.scratch / 'full'}", "bs=1M"]
+        subprocess.run([*self.place(node, self.folder), *filling], capture_output=True)
+
+    def empty(self, node: int) -> None:
+        """Give that room back."""
+        subprocess.run([*self.place(node, self.folder), "rm", "-f", str(self.scratch / "full")], check=True)
 
     def cut(self, node: int) -> None:
         """Take a node off the network."""

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from yolab.cluster.ray_train import EpochTeller
-from yolab.cluster.ray_tune import Memory, PointSearcher, Trials, TuneTeller, _cannot_fit, _Recorder, run
+from yolab.cluster.ray_tune import Trials, TuneTeller, _cannot_fit, _Recorder, run
+from yolab.cluster.starts import MOST_STARTS
+from yolab.cluster.tune_search import Memory, PointSearcher
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Compute
 from yolab.preflight import Capacity
@@ -58,10 +61,30 @@ def test_no_more_trials_run_at_the_same_time_than_fit_or_are_wanted(most, expect
     seen = []
     for name in ("require_reach", "ray.put", "tune.with_resources"):
         monkeypatch.setattr(f"yolab.cluster.ray_tune.{name}", lambda *_: None)
-    tuner = SimpleNamespace(fit=lambda: None)
+    tuner = SimpleNamespace(fit=lambda: folder.append({"trial": "a", "state": "finished", "point": {}}))
     monkeypatch.setattr("yolab.cluster.ray_tune._tuner", lambda *given: seen.append(given[2]) or tuner)
     run(trials, Capacity(((3, 0),)), most)
     assert seen == [expected]
+
+
+@pytest.mark.parametrize(("lost", "rounds"), [(2, 3), (99, MOST_STARTS)])
+def test_trials_that_are_lost_as_they_begin_begin_again_but_not_for_ever(lost, rounds, tmp_path, monkeypatch):
+    checked = SimpleNamespace(experiment=SimpleNamespace(compute=Compute()), data=None)
+    folder, fits = SweepFolder(Folder(tmp_path)), list[int]()
+    claim.claim(folder.place, {})
+    trials = Trials(folder, checked, "", "", {}, ListSearcher({"a": {}}), 0)
+
+    def fit() -> None:
+        fits.append(1)
+        if len(fits) > lost:
+            folder.append({"trial": "a", "state": "finished", "point": {}})
+
+    for name in ("require_reach", "ray.put", "tune.with_resources"):
+        monkeypatch.setattr(f"yolab.cluster.ray_tune.{name}", lambda *_: None)
+    monkeypatch.setattr("yolab.cluster.ray_tune._tuner", lambda *_: SimpleNamespace(fit=fit))
+    with nullcontext() if lost < rounds else pytest.raises(YolabError, match="are lost as soon as trials begin"):
+        run(trials, Capacity(((3, 0),)))
+    assert len(fits) == rounds
 
 
 def verdict(scheduler: Any, ap: float) -> str:
@@ -157,7 +180,7 @@ def test_tune_hands_on_where_a_checkpoint_is(tmp_path, monkeypatch):
 def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     """Without an MLflow, because what it will be told is what matters here."""
     folder = SweepFolder(Folder(tmp_path / "sweep"))
-    recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key")
+    recorder = _Recorder(SimpleNamespace(folder=folder, uri="", tags={}), "key", "driver")
 
     def trial(name: str, *scores: float, **last: object) -> SimpleNamespace:
         """One that had an epoch for each of these scores."""
@@ -186,7 +209,8 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
             recorder.on_trial_complete(2, [], stopped)
         recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
         failing = trial("broken")
-        failing.get_error = lambda: RuntimeError("traceback\nlast line")
+        failing.get_error = lambda: "Failure # 1 (occurred at …)\ntraceback\nlast line\n"
+        failing.get_pickled_error = lambda: RuntimeError()
         recorder.on_trial_error(1, [], failing)
     rows = SweepFolder(folder.place).rows()
     states = {name: row["state"] for name, row in rows.items()}

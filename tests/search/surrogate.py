@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from tests import tiny_set
-from yolab.cluster.ray_tune import scheduler_of
+from yolab.cluster.tune_search import scheduler_of
 from yolab.experiment import build
 from yolab.search import searchers
 from yolab.search.request import SweepRequest

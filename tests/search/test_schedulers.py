@@ -3,7 +3,7 @@
 import pytest
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from yolab.cluster.ray_tune import scheduler_of
+from yolab.cluster.tune_search import scheduler_of
 from yolab.errors import UsageError
 from yolab.experiment import build
 from yolab.search import schedulers

@@ -49,7 +49,7 @@ Objectives = Annotated[
 Trials = Annotated[int | None, typer.Option(min=1, help="Points to try; default: 16, or all of a grid.")]
 Grace = Annotated[int | None, typer.Option(min=1, help="Epochs that every trial gets before it may be stopped (5).")]
 Reduction = Annotated[int | None, typer.Option(min=2, help="asha and hyperband let one of so many go on (3).")]
-Retries = Annotated[int | None, typer.Option(min=0, help="How often a crashed trial begins again where it was (1).")]
+Retries = Annotated[int | None, typer.Option(min=0, help="How often a trial that fails goes on from where it was (1).")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Stop after so many hours.")]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Stop when so many trials have ended.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop when so much is spent, at --price.")]

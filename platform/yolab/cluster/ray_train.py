@@ -4,6 +4,7 @@ checkpoint."""
 import json
 import logging
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from yolab.cluster.connect import connected
 from yolab.cluster.interface import TorchOverNodeAddresses
 from yolab.cluster.nodes import require_reach
+from yolab.cluster.starts import count_start
 from yolab.data.loaded_data import LoadedData
-from yolab.errors import UsageError, YolabError
+from yolab.errors import UsageError, YolabError, is_full_disk
 from yolab.evaluation.score_names import TRIAL_METRICS
 from yolab.experiment import Experiment
 from yolab.polling import aside, every_second
@@ -53,8 +55,6 @@ _ENDS: dict[str, type[BaseException]] = {
     "memory": MemoryError,
     "gpu memory": torch.OutOfMemoryError,
 }  # the first that fits
-_BEGUN = "begun.json"  # from which checkpoint the workers have begun last, and how often in a row
-_MOST_STARTS = 6
 # of workers that wait for each other in Ray's own exchanges, and of Ray that waits for a worker's answer
 _HANG_TIMEOUTS = ("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S")
 _START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")  # a lost node counts as there for a while
@@ -179,7 +179,6 @@ def fit(
     compute = experiment.compute
     workers = compute.workers
     place.remove(_END)
-    place.remove(_BEGUN)
     hang_seconds = round(60 * compute.hang_minutes)
     os.environ |= dict.fromkeys(_HANG_TIMEOUTS, str(hang_seconds))
     if workers.min < workers.max:
@@ -195,6 +194,7 @@ def fit(
                 "hold": hold,
                 "uri": uri,
                 "sign": sign,
+                "driver": secrets.token_hex(4),
                 "profile": profile_steps,
             },
             torch_config=TorchOverNodeAddresses(timeout_s=hang_seconds),
@@ -231,9 +231,18 @@ def work(config: dict[str, Any]) -> None:
         _train(config)
     except TakenOverError:
         raise  # the place is another command's
-    except tuple(_ENDS.values()) as error:
-        kind = next(name for name, each in _ENDS.items() if isinstance(error, each))
-        place.write(_END, json.dumps({"kind": kind, "what": str(error)}).encode())
+    except BaseException as error:
+        kind = next((name for name, each in _ENDS.items() if isinstance(error, each)), None)
+        what = str(error)
+        if is_full_disk(error):
+            kind = "failed"
+            what = (
+                f"The disk of {tempfile.gettempdir()} on the node {ray.util.get_node_ip_address()} is full: make room, "
+                "or let TMPDIR name a folder on a larger one where `ray start` is called. --resume goes on from the "
+                "last checkpoint."
+            )
+        if kind:
+            place.write(_END, json.dumps({"kind": kind, "what": what}).encode())
         if kind != "left":
             raise
 
@@ -253,23 +262,8 @@ def _train(config: dict[str, Any]) -> None:
             observers = [*([observer] if observer else []), teller, _Noticed(), Leaving(told)]
             checkpoints = Checkpoints(place, config["hold"])
             if first:
-                _count_start(place, checkpoints, workers.size)
+                begun_from = count_start(place, config["driver"], checkpoints)
+                logger.info("%d workers begin from %s", workers.size, begun_from)
             reporter = Reporter(place, checkpoints, observers)
             train(experiment, ray.get(config["data"]).here(), reporter, workers, profile_steps=config["profile"])
             teller.end()
-
-
-def _count_start(place: Storage, checkpoints: Checkpoints, workers: int) -> None:
-    """Say how many begin. Raises YolabError if they have begun from the same state too often: it would go on so."""
-    newest = checkpoints.newest()
-    state = newest.name if newest else "the beginning"
-    before = json.loads(place.read(_BEGUN)) if place.exists(_BEGUN) else {}
-    starts = before["starts"] + 1 if before.get("from") == state else 1
-    if starts > _MOST_STARTS:
-        raise YolabError(
-            f"The workers have begun {_MOST_STARTS} times from {state} and were lost each time before the next "
-            "checkpoint. Their log, by `yolab logs`, says what went wrong. If nodes of the cluster come and go that "
-            "fast, lower compute.checkpoint_minutes and go on with --resume."
-        )
-    place.write(_BEGUN, json.dumps({"from": state, "starts": starts}).encode())
-    logger.info("%d workers begin from %s", workers, state)

@@ -1,9 +1,9 @@
 """The trials of a sweep or a table by Ray Tune: in parallel, the bad ones stopped early, all of them in MLflow."""
 
 import functools
-import importlib
 import json
 import pickle
+import secrets
 import sys
 import tempfile
 import time
@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher as TuneSearcher
 
 from yolab.cluster import ray_train
 from yolab.cluster.connect import TRIAL_RESOURCE
 from yolab.cluster.nodes import require_reach
 from yolab.cluster.ray_train import SECONDS, EpochTeller
+from yolab.cluster.starts import MOST_STARTS, count_failure, count_start, count_without_memory
+from yolab.cluster.tune_search import Memory, PointSearcher
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError
 from yolab.evaluation.latency import seconds_of
@@ -34,10 +33,9 @@ from yolab.models.spec import DetectorSpec
 from yolab.preflight import Capacity, CheckedExperiment
 from yolab.search import schedulers, search_space
 from yolab.search.schedulers import Settings
-from yolab.search.search_space import Point
 from yolab.search.searchers import Searcher
 from yolab.search.sweep_folder import SweepFolder
-from yolab.search.trial import NAME, POINT, Row, TrialState, state_of, title
+from yolab.search.trial import NAME, POINT, TrialState, state_of, title
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking import record, tags
@@ -54,6 +52,7 @@ from yolab.training.reporter import Observer, Reporter
 _KEPT_FOR_OTHERS = 4  # checkpoints, where other trials go on from them
 _HANDED_ON = "checkpoint.pickle"  # what Tune hands on between trials: where the checkpoint is
 _FAILURE, _REASON = "failure", "reason"  # what a trial reports last if it can't go on
+_WITHOUT_MEMORY = ("memory usage threshold", "low on memory")  # in what Ray says of a process that it has ended
 _LEFT = "left"  # the same, if it can go on another time
 _NOTED = ("epoch", *TRIAL_METRICS, LATENCY)  # of a report, in the events
 _WORKED = "time_total_s"  # in the events: seconds that the trial has worked, over all its starts
@@ -63,8 +62,8 @@ _WORKED = "time_total_s"  # in the events: seconds that the trial has worked, ov
 class Trials:
     """What Tune runs: trials at the points of a `searcher` around an experiment, which a scheduler, by its name, may
     end; what happens to them is kept in `folder`. They are children of the MLflow run `parent_id` and carry `tags`,
-    some by their names more. A trial that crashes is begun again from its last checkpoint, `retries` times. `work` is
-    what a trial of one worker does."""
+    some by their names more. A trial that fails by itself is begun again from its last checkpoint, `retries` times, one
+    that is lost with its process or node as long as it moves on. `work` is what a trial of one worker does."""
 
     folder: SweepFolder
     checked: CheckedExperiment
@@ -94,20 +93,27 @@ def run(trials: Trials, capacity: Capacity, most: int | None = None) -> None:
             f"cluster's head with `ray start --head --resources '{{\"{TRIAL_RESOURCE}\": 1000}}'`."
         )
     require_reach(experiment, trials.checked.data, trials.folder.place)
-    folder = trials.folder
-    if trials.searcher.suggest({}, folder.rows()) is not None:
-        room = capacity.at_once(experiment.compute)
-        at_once = min(room, most or room)
-        data = ray.put(trials.checked.data)  # once, for all trials
-        trial = functools.partial(_trial, trials=trials, key=folder.key, data=data)
+    folder, driver = trials.folder, secrets.token_hex(4)
+    room = capacity.at_once(experiment.compute)
+    at_once = min(room, most or room)
+    data = ray.put(trials.checked.data)  # once, for all trials
+    trial = functools.partial(_trial, trials=trials, key=folder.key, data=data, driver=driver)
+    rounds, is_left = 0, trials.searcher.suggest({}, folder.rows()) is not None
+    while is_left:  # a trial whose node was lost as it began is none for Tune
+        ended, rounds = folder.ended(), rounds + 1
         with tempfile.TemporaryDirectory() as scratch:
-            _tuner(trials, tune.with_resources(trial, _resources_of_trial(experiment)), at_once, scratch).fit()
+            trainable = tune.with_resources(trial, _resources_of_trial(experiment))
+            _tuner(trials, trainable, at_once, scratch, driver).fit()
+        is_left = trials.searcher.is_left(folder.rows()) and not folder.stop_sign.is_up()
+        rounds = 0 if folder.ended() > ended else rounds
+        if is_left and rounds == MOST_STARTS:
+            raise YolabError("The nodes of the cluster are lost as soon as trials begin on them.")
     rows = folder.rows().values()
     if rows and all(state_of(row) is TrialState.FAILED for row in rows):
         raise YolabError(f"Every trial of {folder.name} failed; the first: {next(iter(rows))['reason']}")
 
 
-def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str) -> tune.Tuner:
+def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str, driver: str) -> tune.Tuner:
     """Return Tune, ready for the trials that are not at their end. What it remembers itself goes to `scratch`: the
     sweep's events and the trials' checkpoints are all that is needed to go on."""
     hands_on = schedulers.changes_points(trials.scheduler)  # then all trials take turns
@@ -127,70 +133,11 @@ def _tuner(trials: Trials, trainable: Any, at_once: int, scratch: str) -> tune.T
         run_config=tune.RunConfig(
             storage_path=path,
             storage_filesystem=system,
-            failure_config=tune.FailureConfig(max_failures=trials.retries),
-            callbacks=[_Recorder(trials, trials.folder.key)],
+            failure_config=tune.FailureConfig(max_failures=-1),  # `_trial` counts them
+            callbacks=[_Recorder(trials, trials.folder.key, driver)],
             verbose=0,
         ),
     )
-
-
-def scheduler_of(name: str, settings: Settings) -> TrialScheduler:
-    """Return Tune's scheduler of a name."""
-    described = schedulers.find(name).build(settings)
-    module, _, kind = described.path.partition(":")
-    made: TrialScheduler = getattr(importlib.import_module(module), kind)(**described.arguments)
-    return made
-
-
-class Memory:
-    """Tune's scheduler of a name, and what it has to know of the trials of a sweep's earlier parts, which Tune has
-    forgotten, if it holds trials against each other: at once of those that have ended, of the others when they go on,
-    as what they are called then."""
-
-    def __init__(self, name: str, settings: Settings | None, earlier: SweepFolder) -> None:
-        self.scheduler = scheduler_of(name, settings or Settings(1))
-        self._events: dict[str, list[Row]] = {}
-        for event in earlier.news() if schedulers.find(name).remembers else ():
-            self._events.setdefault(event[NAME], []).append(event)
-        for trial, known in earlier.rows().items():
-            if state_of(known).has_ended:
-                self.recall(trial, trial)
-
-    def recall(self, trial: str, tune_id: str) -> None:
-        """Let the scheduler know what a trial came to before, under the id that Tune has for it now."""
-        known = SimpleNamespace(trial_id=tune_id)
-        events = self._events.pop(trial, [])
-        if events:
-            self.scheduler.on_trial_add(None, known)
-            for event in events:
-                self.scheduler.on_trial_result(None, known, event)
-            self.scheduler.on_trial_remove(None, known)
-
-
-class PointSearcher(TuneSearcher):
-    """Gives Tune's trials their names and points: first those that have begun before. What the trials came to it reads
-    from the sweep's folder, so all that it has to remember is what it gave."""
-
-    def __init__(self, searcher: Searcher, folder: SweepFolder, memory: Memory) -> None:
-        super().__init__(metric="ap", mode="max")
-        self.source = searcher  # not `searcher`: Tune takes that for one that it wraps
-        self.folder, self.memory = SweepFolder(folder.place), memory
-        self.given: dict[str, Point] = {}
-
-    def suggest(self, trial_id: str) -> Any:
-        found = self.source.suggest(self.given, self.folder.rows())
-        if found is None or self.folder.stop_sign.is_up():
-            return TuneSearcher.FINISHED
-        name, point = found
-        self.given[name] = point
-        self.memory.recall(name, trial_id)
-        return {NAME: name, POINT: point}
-
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        pass
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save nothing: Tune is never restored."""
 
 
 class TuneTeller(Observer):
@@ -217,7 +164,7 @@ class TuneTeller(Observer):
         return self.stopped_early
 
 
-def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef) -> None:
+def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef, driver: str) -> None:
     """Be one trial: with one worker the run itself, with several the driver of a nested Ray Train run."""
     name, place = config[NAME], trials.folder.place / config[NAME]
     experiment, _ = _opened(trials, key, name, config[POINT])
@@ -234,6 +181,7 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             with _telling_tune() as callback:
                 ray_train.fit(experiment, data, place, hold, trials.uri, [callback], sign)
             return
+        count_start(place, driver, checkpoints)
         if trials.with_latency:
             spec = DetectorSpec.of(experiment, trials.checked.names)
             teller.scores[LATENCY] = 1000 * seconds_of(spec)  # on the device that the trial has
@@ -249,8 +197,9 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
         tune.report({**teller.scores, "epoch": teller.epoch, _LEFT: True})
     except Exception as error:
         state = TrialState.INFEASIBLE if _cannot_fit(error) else TrialState.FAILED
-        if state is TrialState.FAILED and not isinstance(error, YolabError):
-            raise  # it may go well another time
+        may_go_well = state is TrialState.FAILED and not isinstance(error, YolabError)
+        if may_go_well and count_failure(place, driver) <= trials.retries:
+            raise
         tune.report({**teller.scores, "epoch": teller.epoch, _FAILURE: str(state), _REASON: str(error)})
     if to_tune.stopped_early:
         sys.exit(0)  # what Tune takes for the end of a trial that it stopped; a return it would take for a report
@@ -302,8 +251,8 @@ def _opened(trials: Trials, key: str, name: str, point: Mapping[str, Any]) -> tu
 class _Recorder(tune.Callback):
     """In the driver: writes what happens to the trials to their folder, and to their outboxes, how their runs ended."""
 
-    def __init__(self, trials: Trials, key: str) -> None:
-        self.trials, self.key = trials, key
+    def __init__(self, trials: Trials, key: str, driver: str) -> None:
+        self.trials, self.key, self.driver = trials, key, driver
         self.folder = SweepFolder(trials.folder.place)
         self.worked_before: dict[str, float] = {}  # this start, seconds
 
@@ -341,11 +290,14 @@ class _Recorder(tune.Callback):
         outbox.end(state, {"trial_seconds": row.get(_WORKED, 0.0)}, {tags.WEIGHTS_TAG: weights})
         self._write(trial, state, known, weights=weights, run_id=outbox.run_id)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if any(words in _last_error(trial) for words in _WITHOUT_MEMORY):
+            count_without_memory(self.folder.place / trial.config[NAME], self.driver)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        out_of_memory = isinstance(error, ray.exceptions.OutOfMemoryError)
-        state = TrialState.INFEASIBLE if out_of_memory else TrialState.FAILED
-        self._end_badly(trial, state, str(error).strip().split("\n")[-1])
+        """Hear of a trial that couldn't begin. Where its node was lost meanwhile, `run` has it again."""
+        if not isinstance(trial.get_pickled_error(), ray.exceptions.RayActorError):
+            self._end_badly(trial, TrialState.FAILED, _last_error(trial).split("\n")[-1])
 
     def _end_badly(self, trial: Any, state: TrialState, reason: str) -> None:
         self._outbox(trial).end(state, tags={tags.ERROR_TAG: reason})
@@ -366,6 +318,12 @@ class _Recorder(tune.Callback):
         if SECONDS in result:
             event[_WORKED] = self.worked_before[event[NAME]] + result[SECONDS]
         self.folder.append(event | {name: result[name] for name in _NOTED if name in result})
+
+
+def _last_error(trial: Any) -> str:
+    """Return the text of what a trial of Tune's failed by last."""
+    told: str = trial.get_error() or ""  # of all times, each with a headline
+    return told.rpartition("Failure #")[2].partition("\n")[2].strip()
 
 
 def _reached(checkpoint: Storage) -> dict[str, Any]:
