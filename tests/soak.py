@@ -4,6 +4,7 @@ Without a scheduler it has to come to the same trials, weights and best as in pe
 those that its recorded events give when they are replayed. Nothing is doubled in MLflow, and nothing is left behind.
 """
 
+import logging
 import random
 import subprocess
 import sys
@@ -44,9 +45,9 @@ from yolab.storage import Folder, Storage, storage_at
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
 
-TRIALS, EPOCHS, FAULTS = 24, 18, 30
+TRIALS, EPOCHS, FAULTS = 24, 30, 30
 GRACE, REDUCTION = 3, 3
-PAUSE_SECONDS = (2.0, 10.0)  # between two faults
+PAUSE_SECONDS = (5.0, 20.0)  # between two faults
 
 
 @dataclass
@@ -117,6 +118,7 @@ KINDS: tuple[Callable[[Work], None], ...] = (
 
 
 def main(seed: int) -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,6 +4,7 @@ there room. Everything here happens before anything is created."""
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -36,8 +37,14 @@ class Capacity:
     where: str = "this machine"
 
     def __str__(self) -> str:
-        cpus, gpus = (sum(each) for each in zip(*self.nodes))
+        cpus, gpus = (sum(node[kind] for node in self.nodes) for kind in (0, 1))
         return f"{cpus} CPUs, {gpus} GPUs" + (f" on {len(self.nodes)} nodes" if len(self.nodes) > 1 else "")
+
+    def most_on_one_node(self, compute: Compute) -> str:
+        """Return in words what the node has that has most of what a worker needs."""
+        by = itemgetter(1, 0) if compute.gpus_per_worker else itemgetter(0, 1)
+        cpus, gpus = max(self.nodes, key=by, default=(0, 0))
+        return f"{cpus} CPUs and {gpus} GPUs on one node"
 
     def workers(self, compute: Compute) -> int:
         """Return how many workers have room at the same time: each has to be on one node."""
@@ -224,6 +231,7 @@ def _check_room(experiment: Experiment, capacity: Capacity) -> None:
     if not capacity.at_once(compute):
         raise UsageError(
             f"compute.workers={compute.workers.min} with compute.cpus_per_worker={compute.cpus_per_worker} and "
-            f"compute.gpus_per_worker={compute.gpus_per_worker}: {capacity.where} has {capacity}, room for "
-            f"{capacity.workers(compute)} such workers. Lower one of them, or connect a larger cluster (RAY_ADDRESS)."
+            f"compute.gpus_per_worker={compute.gpus_per_worker}: {capacity.where} has {capacity}, at most "
+            f"{capacity.most_on_one_node(compute)}, room for {capacity.workers(compute)} such workers. Lower one of "
+            "them, or connect a larger cluster (RAY_ADDRESS)."
         )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import tiny_set
-from tests.acceptance.nodes import ISOLATED, MLFLOW_PORT, OUTSIDE, S3_PORT, Nodes, cluster
+from tests.acceptance.nodes import ISOLATED, MLFLOW_PORT, OUTSIDE, S3_PORT, Nodes, cluster, end
 from tests.acceptance.servers import mlflow_server, s3_server
 from yolab.experiment import build
 
@@ -35,12 +35,17 @@ def command(small_set: Path, tmp_path: Path) -> list[str]:
     return [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml"]
 
 
-def test_workers_on_two_nodes_find_each_other(two_nodes, command, tmp_path):
-    done = two_nodes.run([*command, "compute.precision=auto"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "runs" / "tiny"
-    assert (run / "weights.safetensors").exists()
-    assert yaml.safe_load((run / "experiment.yaml").read_text())["compute"]["precision"] in ("bf16", "fp32")
+def test_on_a_cluster_that_is_full_it_is_said_what_is_waited_for(two_nodes, command, tmp_path):
+    hog = "import ray, time; ray.init(); ray.get([ray.remote(num_cpus=1)(time.sleep).remote(600) for _ in range(2)])"
+    full = two_nodes.start([sys.executable, "-c", hog], tmp_path)
+    waits = two_nodes.start(command, tmp_path)
+    try:
+        assert waits.stderr
+        told = next(line for line in waits.stderr if line.startswith("Waiting"))
+    finally:
+        end(waits)
+        end(full)
+    assert told.startswith("Waiting for room for 2 workers of 1 CPUs and 0 GPUs: 0 CPUs, 0 GPUs on 2 nodes are free")
 
 
 def test_nodes_that_share_no_folder_train_from_a_bucket_into_one(two_nodes, command, small_set, tmp_path):
@@ -51,7 +56,7 @@ def test_nodes_that_share_no_folder_train_from_a_bucket_into_one(two_nodes, comm
         tiny = shutil.copy(tmp_path / "tiny.yaml", own / "elsewhere")
         packed = two_nodes.run([*command[:3], "data", "pack", str(small_set), "s3://lab/small"], tmp_path, **told)
         assert packed.returncode == 0, packed.stderr
-        train = [*command[:4], tiny, "data.path=s3://lab/small", "--json"]
+        train = [*command[:4], tiny, "data.path=s3://lab/small", "compute.precision=auto", "--json"]
         trained = two_nodes.run(train, own / "elsewhere", **told)
         assert trained.returncode == 0, trained.stderr
         assert json.loads(trained.stdout)["weights"] == "s3://lab/runs/tiny/weights.safetensors"

@@ -31,6 +31,10 @@ StorageOption = Annotated[
     typer.Option("--storage", envvar="YOLAB_STORAGE", show_envvar=False,
                  help="Where the runs are kept, a folder or s3://BUCKET/PREFIX; default: YOLAB_STORAGE, else runs."),
 ]  # fmt: skip
+OnEnd = Annotated[
+    str | None,
+    typer.Option(help="A command that gets the result as JSON on its stdin, to tell it on."),
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the GPU, where there is one.")]
 UriOption = Annotated[
     str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")

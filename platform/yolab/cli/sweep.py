@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from yolab.cli.output import (
     AsJson,
     ExperimentFile,
+    OnEnd,
     Overrides,
     StorageOption,
     print_table,
@@ -17,6 +18,7 @@ from yolab.cli.output import (
     terminal,
 )
 from yolab.jobs import sweep_job, sweeps_job
+from yolab.jobs.on_end import told_at_end
 
 _ALIKE = 0.8  # from here on a word is a mistyped command, and no experiment
 
@@ -77,6 +79,7 @@ def run(
     max_cost: MaxCost = None,
     price: Price = None,
     max_concurrent: MaxConcurrent = None,
+    on_end: OnEnd = None,
     warm_start: Annotated[str | None, typer.Option(help="Let tpe learn from the trials of this sweep.")] = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
@@ -85,13 +88,13 @@ def run(
 
     Example: yolab sweep run bccd --space compound_scaling --name bccd-scaling
     """
-    with terminal() as watcher:
-        done = sweep_job.sweep(
+    with terminal() as watcher, told_at_end(on_end, "sweep", watcher) as ended:
+        done = ended(sweep_job.sweep(
             experiment, space, overrides=overrides or [], name=name, trials=trials, searcher=searcher,
             scheduler=scheduler, objectives=objectives, grace=grace, reduction=reduction, retries=retries,
             warm_start=warm_start, budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent),
             storage=storage, watcher=watcher,
-        )  # fmt: skip
+        ))  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
 
 
@@ -112,6 +115,7 @@ def fork(
     max_cost: MaxCost = None,
     price: Price = None,
     max_concurrent: MaxConcurrent = None,
+    on_end: OnEnd = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,13 +125,13 @@ def fork(
 
     Example: yolab sweep fork bccd-scaling --space recipe --searcher tpe
     """
-    with terminal() as watcher:
-        done = sweep_job.fork(
+    with terminal() as watcher, told_at_end(on_end, "sweep", watcher) as ended:
+        done = ended(sweep_job.fork(
             source, space, name=name, trials=trials, searcher=searcher, scheduler=scheduler,
             objectives=objectives, grace=grace, reduction=reduction, retries=retries,
             budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent), storage=storage,
             watcher=watcher,
-        )  # fmt: skip
+        ))  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
 
 
@@ -140,6 +144,7 @@ def resume(
     max_cost: MaxCost = None,
     price: Price = None,
     max_concurrent: MaxConcurrent = None,
+    on_end: OnEnd = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,8 +153,8 @@ def resume(
     Example: yolab sweep resume bccd-scaling --more-trials 20
     """
     budget = sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent)
-    with terminal() as watcher:
-        done = sweep_job.resume(name, more_trials=more_trials, budget=budget, storage=storage, watcher=watcher)
+    with terminal() as watcher, told_at_end(on_end, "sweep", watcher) as ended:
+        done = ended(sweep_job.resume(name, more_trials=more_trials, budget=budget, storage=storage, watcher=watcher))
     show(done, as_json, lambda: _print_trials(done))
 
 

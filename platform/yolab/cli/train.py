@@ -8,6 +8,7 @@ from yolab.cli.output import (
     AsJson,
     DeviceOption,
     ExperimentFile,
+    OnEnd,
     Overrides,
     StorageOption,
     print_table,
@@ -16,6 +17,7 @@ from yolab.cli.output import (
     terminal,
 )
 from yolab.jobs import train_job
+from yolab.jobs.on_end import told_at_end
 
 
 def train(
@@ -26,6 +28,7 @@ def train(
     profile: Annotated[
         int, typer.Option(min=0, help="Trace so many steps with torch's profiler, as trace.json in the run.")
     ] = 0,
+    on_end: OnEnd = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,15 +36,17 @@ def train(
 
     Example: yolab train bccd data.path=data/bccd recipe.epochs=30
     """
-    with terminal() as watcher:
-        done = train_job.train(
-            experiment,
-            overrides or [],
-            resume=resume,
-            device=device,
-            profile_steps=profile,
-            storage=storage,
-            watcher=watcher,
+    with terminal() as watcher, told_at_end(on_end, "train", watcher) as ended:
+        done = ended(
+            train_job.train(
+                experiment,
+                overrides or [],
+                resume=resume,
+                device=device,
+                profile_steps=profile,
+                storage=storage,
+                watcher=watcher,
+            )
         )
     show(done, as_json, lambda: print_table(done.name, list(done.scores), [list(done.scores.values())]))
     if not as_json:

@@ -4,16 +4,19 @@ import contextlib
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private.state import state
 
 from yolab.errors import UsageError
 from yolab.preflight import Capacity
 from yolab.signals import STOP_SIGNALS, answered_as_before, held_back
 
+_MANY = 1000  # nodes, where a cluster may grow without a limit
 TRIAL_RESOURCE = "trial"  # what the driver of a nested run occupies, so that it takes no CPU from its workers
 
 
@@ -42,10 +45,21 @@ def connected() -> Iterator[None]:
 
 
 def capacity_of_cluster() -> Capacity:
-    """Return what the cluster that RAY_ADDRESS names has."""
+    """Return what the cluster that RAY_ADDRESS names has, or can have: with the nodes that its autoscaler may add."""
     with connected():
-        nodes = [resources_of(node) for node in ray.nodes() if node["Alive"]]
-    return Capacity(tuple(nodes), f"the cluster at {os.environ.get('RAY_ADDRESS')}")
+        there = Counter(resources_of(node) for node in ray.nodes() if node["Alive"])
+        nodes = there | declared(state.get_cluster_config())
+    return Capacity(tuple(sorted(nodes.elements())), f"the cluster at {os.environ.get('RAY_ADDRESS')}")
+
+
+def declared(config: Any) -> Counter[tuple[int, int]]:
+    """Return how many nodes of each kind, its CPU cores and GPUs, the configuration of an autoscaling cluster declares;
+    None: the cluster doesn't scale."""
+    found = Counter[tuple[int, int]]()
+    for group in config.node_group_configs if config else ():
+        count = _MANY if group.max_count < 0 else group.max_count
+        found[resources_of({"Resources": group.resources})] += count
+    return found
 
 
 def resources_of(node: dict[str, Any]) -> tuple[int, int]:

@@ -23,7 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from yolab.cluster.connect import connected
 from yolab.cluster.interface import TorchOverNodeAddresses
 from yolab.cluster.nodes import require_reach
-from yolab.cluster.starts import count_start
+from yolab.cluster.starts import Starts, count_start
+from yolab.cluster.waiting import Waiting
 from yolab.data.loaded_data import LoadedData
 from yolab.errors import UsageError, YolabError, is_full_disk
 from yolab.evaluation.score_names import TRIAL_METRICS
@@ -139,9 +140,11 @@ def run(
     hold: Hold,
     uri: str,
     on_epoch: OnEpoch,
+    note: Callable[[str], None],
     profile_steps: int = 0,
 ) -> None:
-    """Train over `compute.workers` workers; `on_epoch` is called within seconds after each epoch.
+    """Train over `compute.workers` workers; `on_epoch` is called within seconds after each epoch, `note` with what the
+    workers wait for.
 
     Goes on from the last checkpoint of the run, whose `hold` the caller has. Raises what ended the run.
     """
@@ -152,9 +155,16 @@ def run(
         # on a node that may be lost it would take the run with it
         epochs, sign = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), StopSign(place)
         sign.take_down()
-        arguments = (experiment, ray.put(data), place, hold, uri, [_Forwarder(epochs)], sign, profile_steps)
+        driver = secrets.token_hex(4)
+        waiting = Waiting(experiment.compute, lambda: Starts.of(place, driver).in_a_row > 0, note)
+        arguments = (experiment, ray.put(data), place, hold, uri, [_Forwarder(epochs)], sign, driver, profile_steps)
         try:
-            with first_noted() as told, every_second(_announcing(epochs, on_epoch)), insisting(sign, told):
+            with (
+                first_noted() as told,
+                every_second(_announcing(epochs, on_epoch)),
+                every_second(waiting.look),
+                insisting(sign, told),
+            ):
                 aside(fit, *arguments)
         finally:
             sign.take_down()
@@ -168,10 +178,11 @@ def fit(
     uri: str,
     callbacks: Sequence[UserCallback],
     sign: StopSign,
+    driver: str,
     profile_steps: int = 0,
 ) -> None:
     """Train the run that has the `place` over `compute.workers` workers, under the `hold` of it or of its sweep. `data`
-    is the reference to the LoadedData in Ray's object store.
+    is the reference to the LoadedData in Ray's object store; by the `driver`'s name starts are counted.
 
     Rank 0 alone writes to MLflow and to storage. The caller is connected to Ray, and not in the main thread, where Ray
     Train would answer Ctrl-C. Raises what ended the run, KeyboardInterrupt if it left because of the sign.
@@ -194,7 +205,7 @@ def fit(
                 "hold": hold,
                 "uri": uri,
                 "sign": sign,
-                "driver": secrets.token_hex(4),
+                "driver": driver,
                 "profile": profile_steps,
             },
             torch_config=TorchOverNodeAddresses(timeout_s=hang_seconds),

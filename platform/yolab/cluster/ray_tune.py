@@ -179,7 +179,7 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             raise KeyboardInterrupt
         if experiment.compute.workers.max > 1:
             with _telling_tune() as callback:
-                ray_train.fit(experiment, data, place, hold, trials.uri, [callback], sign)
+                ray_train.fit(experiment, data, place, hold, trials.uri, [callback], sign, driver)
             return
         count_start(place, driver, checkpoints)
         if trials.with_latency:

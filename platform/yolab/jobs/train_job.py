@@ -166,7 +166,7 @@ def _learn(
     else:
         from yolab.cluster import ray_train  # only then: a run of one worker needs no Ray
 
-        ray_train.run(experiment, checked.data, hold, uri, say, profile_steps)
+        ray_train.run(experiment, checked.data, hold, uri, say, watcher.note, profile_steps)
     Checkpoints(place).deliver(WEIGHTS, JOURNAL)
     return _last_metrics(place)
 

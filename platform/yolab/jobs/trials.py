@@ -6,6 +6,7 @@ import time
 from yolab.cluster import ray_tune
 from yolab.cluster.connect import connected
 from yolab.cluster.ray_tune import Trials
+from yolab.cluster.waiting import Waiting
 from yolab.errors import UsageError, is_interruption
 from yolab.jobs.watcher import Watcher
 from yolab.preflight import Capacity
@@ -38,10 +39,17 @@ def run_trials(
     """Run trials and tell of them while they run; return why they were stopped, if the budget did so, or somebody
     elsewhere. What is interrupted, or fails, is recorded as such, and raised. The caller holds the trials' folder."""
     seen = SweepFolder(trials.folder.place)
-    seen.rows()  # what was told before a resume is no news
+    heard = SweepFolder(seen.place)  # of its own: what `rows` has read is no news any more
+    heard.news()  # nor is what was told before a resume
+
+    def has_begun() -> bool:
+        return any(state_of(row) is TrialState.RUNNING for row in seen.rows().values())
+
+    waiting = Waiting(trials.checked.experiment.compute, has_begun, watcher.note)
 
     def look() -> None:
-        news = seen.news()
+        waiting.look()
+        news = heard.news()
         for row in news:
             if state_of(row).has_ended:
                 delivery.add(Outbox(seen.place / row[NAME]))
