@@ -71,7 +71,8 @@ class Lab:
         for node in range(NODES):
             self.nodes.mend(node)
             self.nodes.empty(node)
-            if self.nodes.address(node) not in there:  # it may have left the cluster, and still run
+            # it may have left the cluster, and still run; or be counted there, and have ended
+            if self.nodes.address(node) not in there or not self.nodes.runs(node):
                 self.nodes.kill(node)
                 self.nodes.begin(node)
         self.nodes.wait_for(NODES)

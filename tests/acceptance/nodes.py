@@ -105,6 +105,9 @@ class Nodes:
             if node in ended:
                 ended[node].wait()
 
+    def runs(self, node: int) -> bool:
+        return self._roots[node].poll() is None
+
     def processes(self, node: int) -> list[psutil.Process]:
         """Return what runs on a node."""
         if ISOLATED:
