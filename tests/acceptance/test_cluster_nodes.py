@@ -48,6 +48,23 @@ def test_on_a_cluster_that_is_full_it_is_said_what_is_waited_for(two_nodes, comm
     assert told.startswith("Waiting for room for 2 workers of 1 CPUs and 0 GPUs: 0 CPUs, 0 GPUs on 2 nodes are free")
 
 
+def test_the_doctor_asks_each_node(two_nodes, tmp_path):
+    own = two_nodes.own / "runs"
+    own.mkdir(exist_ok=True)
+    done = two_nodes.run([sys.executable, "-m", "yolab.cli", "doctor", "--cluster", "--json", "--storage", str(own)],
+                         tmp_path, MLFLOW_TRACKING_URI=f"http://user:hidden@{OUTSIDE}:9")  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "hidden" not in done.stdout + done.stderr
+    found = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
+    for node in (0, 1):
+        seen = found[f"node {two_nodes.address(node)}"]
+        assert not seen["ok"]
+        assert "MLflow" in seen["value"]
+        assert (str(own) in seen["value"]) == (node == 1)
+    assert found["token"]["ok"]
+    assert "everybody in the network reads those of 2 nodes" in found["metrics"]["value"]
+
+
 def test_nodes_that_share_no_folder_train_from_a_bucket_into_one(two_nodes, command, small_set, tmp_path):
     own = two_nodes.own
     with s3_server(tmp_path, S3_PORT, OUTSIDE), mlflow_server(tmp_path, MLFLOW_PORT, OUTSIDE):

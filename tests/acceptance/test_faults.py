@@ -40,6 +40,7 @@ from tests.acceptance.lab import (
 )
 from tests.acceptance.nodes import ISOLATED, end
 from yolab.experiment import build
+from yolab.search.sweep_folder import SweepFolder
 from yolab.storage import Storage, storage_at
 from yolab.storage.checkpoints import Checkpoints, fetched
 from yolab.tracking import mlflow_runs
@@ -187,3 +188,37 @@ def test_nothing_is_lost_or_doubled_and_the_weights_are_those_of_an_undisturbed_
         "steps repeated": BATCHES * (len(run.epochs()) - EPOCHS),
     }
     print(f"{strike.__name__}: {figures}")
+
+
+@pytest.mark.faults
+def test_two_sweeps_at_once_are_two_and_a_second_driver_of_one_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """Both have the same points: each trial has to learn what the other sweep's learns."""
+    (lab.folder / "space.yaml").write_text("assigner.top_k: {randint: [5, 16]}\n")
+    search = ("sweep", "tiny.yaml", "compute.workers=1", "--space", "space.yaml", "--trials", "3", "--json")
+    one, other = (lab.start(*search, "--name", name, node=node) for node, name in enumerate(("one", "other")))
+    try:
+        while not SweepFolder(storage_at(f"{RUNS}/one")).rows():
+            assert one.poll() is None, one.communicate()
+            time.sleep(0.5)
+        second = lab.start("sweep", "resume", "one", node=2)
+        _, errors = second.communicate(timeout=120)
+        assert second.returncode == 2, errors
+        assert "Another command works on" in errors
+        found = []
+        for sweep in (one, other):
+            out, errors = sweep.communicate(timeout=400)
+            assert sweep.returncode == 0, errors
+            found.append({row["trial"]: row for row in json.loads(out)["trials"]})
+    finally:
+        end(one)
+        end(other)
+    assert len(found[0]) == 3
+    for name, row in found[0].items():
+        assert (row["state"], row["point"], row["ap"]) == ("finished", found[1][name]["point"], found[1][name]["ap"])
+        ours, theirs = (
+            load_file(storage_at(f"{RUNS}/{sweep}/{name}").local("weights.safetensors", tmp_path / sweep))
+            for sweep in ("one", "other")
+        )
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    runs = [run for run in mlflow_runs.list_runs(lab.uri) if run["parent_id"]]
+    assert sorted(run["name"] for run in runs if run["status"] == "FINISHED") == sorted([*found[0], *found[1]])

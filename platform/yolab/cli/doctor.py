@@ -1,6 +1,8 @@
 """yolab doctor: what this machine and cluster can do, and what is missing."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from yolab.cli.output import AsJson, StorageOption, print_table, show
 from yolab.jobs import doctor_job
@@ -11,12 +13,16 @@ if TYPE_CHECKING:
 _STATES = {(True, True): "ok", (True, False): "ok", (False, True): "missing", (False, False): "optional"}
 
 
-def doctor(storage: StorageOption = None, as_json: AsJson = False) -> None:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Ask each node of the cluster, too.")] = False,
+    storage: StorageOption = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what this machine and the cluster can do, and what is missing; exit code 1 if something needed is.
 
-    Example: yolab doctor
+    Example: yolab doctor --cluster
     """
-    result = doctor_job.doctor(storage=storage)
+    result = doctor_job.doctor(cluster=cluster, storage=storage)
     show(result, as_json, lambda: _print(result))
 
 

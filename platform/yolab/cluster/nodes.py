@@ -3,7 +3,8 @@ compute."""
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -24,12 +25,8 @@ def require_reach(experiment: Experiment, data: LoadedData, place: Storage) -> N
     run's data, and for the weights that it starts from. Raises YolabError that names a node that doesn't find them."""
     own = ray.get_runtime_context().get_node_id()
     nodes = [node for node in _with_room(experiment.compute) if node["NodeID"] != own]
-    made = f"reached-{secrets.token_hex(4)}"
-    place.write(made, b"")
-    try:
-        found = _asked(nodes, _missing, place, made, data.sources, experiment.recipe.start)
-    finally:
-        place.remove(made)
+    with mark(place) as made:
+        found = ask_nodes(nodes, _missing, place, made, data.sources, experiment.recipe.start)
     for node, missing in zip(nodes, found):
         if missing:
             raise YolabError(
@@ -40,12 +37,23 @@ def require_reach(experiment: Experiment, data: LoadedData, place: Storage) -> N
             )
 
 
+@contextmanager
+def mark(place: Storage) -> Iterator[str]:
+    """Give the name of a file in a place, by which others can tell that they reach the same."""
+    made = f"reached-{secrets.token_hex(4)}"
+    place.write(made, b"")
+    try:
+        yield made
+    finally:
+        place.remove(made)
+
+
 def auto_precision_of_cluster(compute: Compute) -> str:
     """Return what precision `auto` stands for on the nodes that have room for a worker. Raises UsageError if they don't
     agree."""
     with connected():
         nodes = _with_room(compute)
-        found = _asked(nodes, _auto_precision, "cuda" if compute.gpus_per_worker else "cpu")
+        found = ask_nodes(nodes, _auto_precision, "cuda" if compute.gpus_per_worker else "cpu")
     if len(set(found)) > 1:
         told = ", ".join(f"{name} on {node['NodeManagerAddress']}" for node, name in zip(nodes, found))
         raise UsageError(
@@ -59,7 +67,7 @@ def _with_room(compute: Compute) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"] and Capacity((resources_of(node),)).workers(compute)]
 
 
-def _asked(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: Any) -> list[Any]:
+def ask_nodes(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: Any) -> list[Any]:
     """Return what each node answers, also while all it has is taken. The process that answers does nothing else."""
     ask = ray.remote(num_cpus=0, max_calls=1)(question)
     there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]

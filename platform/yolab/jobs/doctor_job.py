@@ -1,5 +1,6 @@
 """What this machine and cluster can do, and what is missing."""
 
+import json
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ from yolab.tracking.data_version import data_version
 
 GIB = 2**30
 ROOM_GIB = 1.0  # a short run with its checkpoints and database
+MOST_SKEW_SECONDS = 2.0  # of a node's clock: nothing depends on it, but logs are hard to read
 CONNECT_SECONDS = 3.0
 CLUSTER_SECONDS = 30.0  # connecting takes about 5
 
@@ -55,12 +57,15 @@ class Diagnosis(Result):
         return {"ok": self.ok, "checks": [check._asdict() for check in self.checks]}
 
 
-def doctor(*, storage: str | Path | None = None) -> Diagnosis:
-    """Look at what this machine, the cluster that RAY_ADDRESS names and MLflow can do. What is missing raises nothing:
-    it is a finding."""
+def doctor(*, cluster: bool = False, storage: str | Path | None = None) -> Diagnosis:
+    """Look at what this machine, the cluster that RAY_ADDRESS names and MLflow can do; at each node of the `cluster`,
+    if that is wanted. What is missing raises nothing: it is a finding."""
     session = Session.at(storage)
     places = (_storage(session.place), _mlflow(session), _room(), _data(Path("data")))
-    return Diagnosis((_python(), *_packages(), *_machine(), *_torch(), *_cluster(), *places))
+    found = _cluster()
+    if cluster and all(check.ok for check in found):
+        found += _nodes(session)
+    return Diagnosis((_python(), *_packages(), *_machine(), *_torch(), *found, *places))
 
 
 def _python() -> Check:
@@ -122,20 +127,61 @@ def _cluster() -> list[Check]:
         return [Check("cluster", "none (RAY_ADDRESS isn't set): work starts its own on this machine")]
     try:
         _knock(address)
-        has = _ask_capacity()
+        has = _ask("from yolab.cluster.capacity import capacity as c; print(c())")
     except (OSError, subprocess.SubprocessError) as error:
         advice = "start the cluster, or correct or unset RAY_ADDRESS"
         return [Check("cluster", f"{address} doesn't answer: {_short(error)}", False, advice=advice)]
     return [Check("cluster", f"{address}: {has}")]
 
 
-def _ask_capacity() -> str:
-    """Return what the cluster has. In a process of its own, since Ray waits for minutes where something else than
-    Ray answers, and can't be told not to. Raises SubprocessError."""
-    code = "from yolab.cluster.capacity import capacity as c; print(c())"
+def _nodes(session: Session) -> list[Check]:
+    """Look at each node of the cluster: a line for each, and one for what all of them leave open."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return [Check("nodes", "none: --cluster is about the one that RAY_ADDRESS names", False, needed=False)]
+    try:
+        question = "import dataclasses, json, sys; from yolab.cluster.examination import examine; "
+        question += "nodes, token = examine(*json.load(sys.stdin)); "
+        question += "print(json.dumps([[dataclasses.asdict(node) for node in nodes], token]))"
+        nodes, token = json.loads(_ask(question, str(session.place), session.uri))
+    except (YolabError, subprocess.SubprocessError) as error:
+        return [Check("nodes", f"can't be asked: {_short(error)}", False, advice="look at `ray status`")]
+    here = {package: _version(package) for package in nodes[0]["versions"]}
+    found = [_node(node, here) for node in nodes]
+    advice = "set RAY_AUTH_MODE=token on all nodes, and give them one token: docs/cluster.md"
+    found.append(Check("token", "asked for" if token else "none: who reaches the head runs what he likes",
+                       token, needed=False, advice="" if token else advice))  # fmt: skip
+    readable = [node["address"] for node in nodes if node["metrics_open"]]
+    if readable:
+        told = f"everybody in the network reads those of {len(readable)} nodes, such as {readable[0]}"
+        found.append(Check("metrics", told, False, needed=False, advice="close the nodes' ports to others"))
+    return found
+
+
+def _node(node: dict[str, Any], here: dict[str, str | None]) -> Check:
+    faults = [f"{name} {node['versions'].get(name)} there, {version} here" for name, version in here.items()
+              if node["versions"].get(name) != version]  # fmt: skip
+    if node["python"] != platform.python_version():
+        faults.append(f"Python {node['python']} there, {platform.python_version()} here")
+    if abs(node["clock"]) > MOST_SKEW_SECONDS + node["uncertain"]:
+        faults.append(f"its clock is {node['clock']:+.0f} s off")
+    if node["free"] < ROOM_GIB * GIB:
+        faults.append(f"{node['free'] / GIB:.1f} GiB left for temporary files")
+    faults += map(_shortened, node["unreached"])
+    cpus, gpus = node["resources"]
+    has = f"{node['host']}, {cpus} CPUs, {', '.join(node['gpus']) or f'{gpus} GPUs'}, {node['free'] / GIB:.0f} GiB free"
+    advice = "mend that on the node, and begin its `ray start` again" if faults else ""
+    return Check(f"node {node['address']}", "; ".join(faults) or has, not faults, advice=advice)
+
+
+def _ask(code: str, *arguments: str) -> str:
+    """Return what Python prints last, asked about the cluster. In a process of its own, since Ray waits for minutes
+    where something else than Ray answers, and can't be told not to. The arguments, which may have a password, are its
+    input. Raises SubprocessError."""
     command = [sys.executable, "-c", code]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True)
+        done = subprocess.run(
+            command, input=json.dumps(arguments), capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True
+        )
     except subprocess.CalledProcessError as error:
         raise subprocess.SubprocessError(error.stderr.strip().rpartition("\n")[2]) from error
     except subprocess.TimeoutExpired:
@@ -192,4 +238,8 @@ def _data(folder: Path) -> Check:
 
 def _short(error: Exception) -> str:
     """Return the beginning of what others' errors say, which may be pages."""
-    return textwrap.shorten(str(error), 160, placeholder=" …")
+    return _shortened(str(error))
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(text, 160, placeholder=" …")
