@@ -42,6 +42,7 @@ class Nodes:
             "XDG_CACHE_HOME": str(self.own / "cache"),
             "TMPDIR": str(self.scratch),
             "RAY_TMPDIR": "/tmp",  # where it is without the line above
+            "RAY_metrics_report_interval_ms": "1000",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
             "RAY_ADDRESS": f"{self.address(0)}:{PORT}",

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import yaml
+
 BUCKET_KEYS = {
     "AWS_ACCESS_KEY_ID": "of-tests",
     "AWS_SECRET_ACCESS_KEY": "of-tests",
@@ -79,6 +81,22 @@ def s3_server(home: Path, port: int, host: str = "127.0.0.1") -> Iterator[Server
         made = "import boto3; boto3.client('s3').create_bucket(Bucket='lab')"
         environment = {**os.environ, **BUCKET_KEYS, "AWS_ENDPOINT_URL": address}
         subprocess.run([sys.executable, "-c", made], check=True, env=environment)
+        yield server
+
+
+@contextmanager
+def prometheus_server(home: Path, port: int, targets: Sequence[str], host: str = "127.0.0.1") -> Iterator[Server]:
+    """Give a Prometheus that asks the targets, host:port, every second. Raises FileNotFoundError if there is none."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise FileNotFoundError("prometheus")
+    asked = {"job_name": "ray", "static_configs": [{"targets": list(targets)}]}
+    (home / "prometheus.yml").write_text(
+        yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [asked]})
+    )
+    command = [program, f"--config.file={home / 'prometheus.yml'}", f"--storage.tsdb.path={home / 'prometheus'}"]
+    command.append(f"--web.listen-address={host}:{port}")
+    with _running(Server(command, home, _answers_http(f"http://{host}:{port}/-/ready"))) as server:
         yield server
 
 

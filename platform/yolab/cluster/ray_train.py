@@ -21,6 +21,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from yolab.cluster.connect import connected
+from yolab.cluster.exported import Exported
 from yolab.cluster.interface import TorchOverNodeAddresses
 from yolab.cluster.nodes import require_reach
 from yolab.cluster.starts import Starts, count_start
@@ -270,7 +271,8 @@ def _train(config: dict[str, Any]) -> None:
             config["sign"].watched() if first else nullcontext(lambda: False) as told,
         ):
             teller = EpochTeller(ray_train.report)
-            observers = [*([observer] if observer else []), teller, _Noticed(), Leaving(told)]
+            exported = Exported(config["hold"], place, workers.rank)
+            observers = [*([observer] if observer else []), teller, exported, _Noticed(), Leaving(told)]
             checkpoints = Checkpoints(place, config["hold"])
             if first:
                 begun_from = count_start(place, config["driver"], checkpoints)

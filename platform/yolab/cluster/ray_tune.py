@@ -20,6 +20,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from yolab.cluster import ray_train
 from yolab.cluster.connect import TRIAL_RESOURCE
+from yolab.cluster.exported import Exported
 from yolab.cluster.nodes import require_reach
 from yolab.cluster.ray_train import SECONDS, EpochTeller
 from yolab.cluster.starts import MOST_STARTS, count_failure, count_start, count_without_memory
@@ -190,7 +191,9 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             tempfile.TemporaryDirectory() as scratch,
             tracked(place, trials.uri, Path(scratch)) as tracking,
         ):
-            reporter = Reporter(place, checkpoints, [tracking, teller, to_tune, Leaving(told)])
+            reporter = Reporter(
+                place, checkpoints, [tracking, teller, to_tune, Exported(hold, place, 0), Leaving(told)]
+            )
             trials.work(experiment, ray.get(data).here(), reporter)
             teller.end()
     except KeyboardInterrupt:
