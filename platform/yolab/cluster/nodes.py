@@ -76,8 +76,11 @@ def ask_nodes(nodes: list[dict[str, Any]], question: Callable[..., Any], *about:
 
 
 def _missing(place: Storage, name: str, data: Sequence[Source], start: str | None) -> list[str]:
-    found = [] if place.exists(name) else [str(place)]
-    found += [str(source.folder) for source in data if not source.is_in_reach()]
+    try:
+        found = [] if place.exists(name) else [str(place)]
+        found += [str(source.folder) for source in data if not source.is_in_reach()]
+    except YolabError as error:  # such as of a bucket whose keys the node doesn't have
+        found = [f"all it needs ({error})"]
     return found + ([start] if start and not is_remote(start) and not os.path.exists(start) else [])
 
 
