@@ -46,7 +46,7 @@ from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
 
 TRIALS, EPOCHS, FAULTS = 24, 30, 30
-GRACE, REDUCTION = 3, 3
+GRACE, REDUCTION = 6, 2  # epochs enough for all faults
 PAUSE_SECONDS = (5.0, 20.0)  # between two faults
 
 
