@@ -2,8 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from yolab.storage import Folder
 from yolab.storage.checkpoints import Checkpoints
@@ -29,6 +32,15 @@ def describe_again(folder: Path) -> None:
         content = (folder / name).read_bytes()
         described |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute as a worker of one CPU does, to the bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Recorder(Observer):

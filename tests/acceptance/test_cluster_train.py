@@ -13,8 +13,9 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny_set
-from tests.reporting import newest
+from tests.reporting import folder_reporter, newest, one_thread
 from tests.terminal import answering
+from yolab.data import loaded_data
 from yolab.evaluation.detections_file import after_epoch
 from yolab.experiment import build
 from yolab.storage import Folder
@@ -22,6 +23,7 @@ from yolab.storage.checkpoints import Checkpoints
 from yolab.tracking.journal import read_entries
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
+from yolab.training import loop
 from yolab.training.loop import EVALUATION
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -70,8 +72,9 @@ def test_what_can_not_go_well_another_time_is_said_once(small_set, tmp_path):
 
 
 def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_the_bit(small_set, tmp_path):
-    epochs = 12
-    arguments = command(tmp_path, small_set, recipe__epochs=epochs, compute__workers=2, recipe__evaluate_every=epochs)
+    epochs = 60  # more than it takes to hear of it
+    changes = {"recipe__epochs": epochs, "recipe__evaluate_every": epochs, "compute__shards": 2}
+    arguments = command(tmp_path, small_set, **changes, compute__workers=2)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(arguments, cwd=tmp_path, preexec_fn=answering(), **pipes)
     try:
@@ -87,8 +90,11 @@ def test_ctrl_c_stops_the_workers_with_the_state_saved_and_the_run_goes_on_to_th
     assert run["status"] == "KILLED"
 
     resumed = result_of(tmp_path, [*arguments, "--resume"])
-    undisturbed = result_of(tmp_path, [*arguments, "name=undisturbed"])
-    ours, theirs = (load_file(tmp_path / done["weights"]) for done in (resumed, undisturbed))
+    alone = build({}, tiny_set.experiment(small_set, **changes), "test")
+    with one_thread():
+        loop.train(alone, loaded_data.load(alone.data), folder_reporter(tmp_path / "alone"))
+    learned = tmp_path / resumed["weights"], newest(tmp_path / "alone") / "weights.safetensors"
+    ours, theirs = map(load_file, learned)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert [epoch for epoch, _ in history(tmp_path, "tiny", "loss")] == list(range(1, epochs + 1))
     assert len(_repeated_epochs(tmp_path)) <= 1

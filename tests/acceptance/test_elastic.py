@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests import tiny_set
 from tests.acceptance.nodes import cluster, end
-from tests.reporting import Recorder, folder_reporter, newest
+from tests.reporting import Recorder, folder_reporter, newest, one_thread
 from yolab.data import loaded_data
 from yolab.experiment import build
 from yolab.storage import Folder
@@ -88,14 +87,6 @@ def sizes(run: Path) -> list[int]:
         return [int(entry["metrics"]["workers"]) for entry in read_entries(newest(run) / FILE_NAME)]
     except (AssertionError, FileNotFoundError):
         return []
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def is_worker(process: psutil.Process) -> bool:
