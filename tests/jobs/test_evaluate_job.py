@@ -8,7 +8,7 @@ import pytest
 
 from yolab.errors import UsageError
 from yolab.evaluation.score_names import ALL_METRICS
-from yolab.jobs import evaluate_job, predict_job
+from yolab.jobs import data_job, evaluate_job, predict_job
 from yolab.jobs.weights_source import one_of
 from yolab.models import weights
 from yolab.search.trial import TrialState
@@ -36,6 +36,17 @@ def test_evaluate_returns_the_scores_and_says_where_it_is(
     assert list(document) == ["weights", "data", "split", "images", *ALL_METRICS, "ap/box", "ap/disc"]
     assert document["ap"] == result.metrics["ap"]
     assert capfd.readouterr().out == ""
+
+
+def test_data_in_a_bucket_is_scored_as_the_same_here(
+    small_set: Path, small_weights: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data_job.pack(small_set, f"{s3}/small")
+    here, there = (evaluate_job.evaluate(small_weights, data) for data in (small_set, f"{s3}/small"))
+    assert (there.data, str(there.metrics)) == (f"{s3}/small", str(here.metrics))  # nan is no nan
+    with pytest.raises(UsageError, match="is there already"):
+        data_job.pack(small_set, f"{s3}/small")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def evaluate(
     run: Annotated[str | None, typer.Argument(help="A finished run, or SWEEP/TRIAL; or give --weights.")] = None,
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .onnx file, or models:/NAME@ALIAS.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A data set in COCO layout; default: what the run was scored on.")
+        str | None, typer.Option(help="A data set in COCO layout; default: what the run was scored on.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Which annotations of --data to score against (val2017).")] = None,
     classes: Annotated[

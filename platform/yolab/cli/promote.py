@@ -1,6 +1,5 @@
 """yolab promote: the best run becomes the registry's champion, if it passes the gates."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from yolab.jobs import promote_job
 def promote(
     source: Annotated[str, typer.Argument(help="A sweep or table, for its best run; a run; or a .safetensors file.")],
     model: Annotated[str, typer.Option(help="The registered model.")],
-    data: Annotated[Path | None, typer.Option(help="Of a file: the data set that it proves itself on.")] = None,
+    data: Annotated[str | None, typer.Option(help="Of a file: the data set that it proves itself on.")] = None,
     split: Annotated[str | None, typer.Option(help="Of a file: the annotations; default: val2017.")] = None,
     min_ap50: Annotated[float, typer.Option(min=0, max=1, help="Refuse a model below this.")] = 0.0,
     storage: StorageOption = None,

@@ -10,6 +10,7 @@ from typing import Any
 from yolab.data import coco
 from yolab.data.coco import Dataset
 from yolab.data.combined import with_classes
+from yolab.data.copies import folder_of
 from yolab.data.loader import Padding
 from yolab.errors import UsageError
 from yolab.evaluation import detections_file
@@ -111,7 +112,7 @@ def _dataset(
 ) -> Dataset:
     """Return the split to score on: of the data that is named, else the one that the run was scored on."""
     if data is not None:
-        return with_classes(coco.load(Path(data), split or "val2017"), classes)
+        return with_classes(coco.load(folder_of(str(data)), split or "val2017"), classes)
     for option, given in (("--split", split), ("--classes", classes)):
         if given:
             raise UsageError(f"{option} is for the data that --data names: without it a run is scored as it was.")

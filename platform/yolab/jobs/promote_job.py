@@ -59,7 +59,7 @@ def promote(
     if str(source).endswith(".safetensors"):
         if data is None:
             raise UsageError(f"Say which data {source} proves itself on: --data DIR.")
-        run = registry.imported_run(session.uri, Path(source), Path(data), split or _DEFAULT_SPLIT)
+        run = registry.imported_run(session.uri, Path(source), str(data), split or _DEFAULT_SPLIT)
     else:
         if data is not None or split is not None:
             raise UsageError("--data and --split are for a file of weights: a run proves itself on its own data.")

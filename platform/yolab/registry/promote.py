@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from yolab.data import coco
+from yolab.data.copies import folder_of
 from yolab.errors import GateError, UsageError
 from yolab.evaluation.score_names import METRICS
 from yolab.models import weights
@@ -20,7 +21,7 @@ from yolab.models.spec import DetectorSpec
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
 from yolab.search.trial import TrialState
-from yolab.storage import local_file
+from yolab.storage import is_remote, local_file
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
 CHAMPION = "champion"
@@ -58,13 +59,14 @@ def source_run(uri: str, source: str) -> dict[str, Any]:
     return max(ended, key=lambda run: run["metrics"].get("ap", 0.0))
 
 
-def imported_run(uri: str, weights_file: Path, data: Path, split: str) -> dict[str, Any]:
+def imported_run(uri: str, weights_file: Path, data: str, split: str) -> dict[str, Any]:
     """Return a run, made once, that stands for weights from elsewhere, to be proven on a split. Raises UsageError."""
     _, about = weights.load(weights_file)
-    dataset = coco.load(data, split)
+    dataset = coco.load(folder_of(data), split)
     dataset.labels_of(about.names, str(weights_file))
-    place = {"data.path": str(dataset.root), "data.val": split, "data.on_error": "fail"}
-    key = f"import-{weights.fingerprint(weights_file)}-{dataset.root}-{split}"
+    where = data if is_remote(data) else str(dataset.root)
+    place = {"data.path": where, "data.val": split, "data.on_error": "fail"}
+    key = f"import-{weights.fingerprint(weights_file)}-{where}-{split}"
     about_it = {tags.KIND_TAG: "import", tags.WEIGHTS_TAG: str(weights_file.resolve())}
     described = {"model.name": about.model.name, "data.image_size": about.image_size}
     run_id = mlflow_runs.open_run(uri, "imported", weights_file.stem, key, params=place | described, tags=about_it)
