@@ -316,3 +316,9 @@ def test_a_shipped_experiment_loads_and_opens_with_the_command_that_runs_it(path
     assert f"pipelines/experiments/{path.name}" in first
     changes = [word for word in first[4:] if "=" in word and not word.startswith("--")]
     load(path, changes)
+
+
+def test_a_part_of_a_gpu_is_refused_with_the_reason():
+    told = refusal({}, {"compute.gpus_per_worker": 0.5})
+    assert "compute.gpus_per_worker can't be 0.5" in told
+    assert "NCCL joins no workers that share a GPU" in told

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -217,6 +218,14 @@ class WorkerCount(Section):
         return self.min if self.min == self.max else {"min": self.min, "max": self.max}
 
 
+def _whole_gpus(given: Any) -> Any:
+    if isinstance(given, float) and not given.is_integer():
+        raise PydanticCustomError(
+            "gpus", "Input should be a whole number: NCCL joins no workers that share a GPU. 0 computes on the CPU"
+        )
+    return given
+
+
 class Compute(Section):
     """What a run is given, and how its batches are cut for that."""
 
@@ -231,7 +240,7 @@ class Compute(Section):
         description="whose images are normalised together; auto: the shard's with shards, else the worker's if it has "
         "at least 16 of a batch, else all",
     )
-    gpus_per_worker: int = Field(0, ge=0)
+    gpus_per_worker: Annotated[int, BeforeValidator(_whole_gpus)] = Field(0, ge=0)
     cpus_per_worker: int = Field(1, ge=1)
     loader_processes: int = Field(0, ge=0)
     image_cache_gib: float = Field(1.0, ge=0, description="of decoded images, kept by each process that loads them")
