@@ -9,11 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 import torch
+from ray.train._internal.storage import StorageContext
+from ray.tune import TuneError
+from ray.tune.experiment import Trial
 
 from yolab.cluster.ray_train import EpochTeller
-from yolab.cluster.ray_tune import Trials, TuneTeller, _cannot_fit, _Recorder, run
-from yolab.cluster.starts import MOST_STARTS
+from yolab.cluster.ray_tune import Trials, TuneTeller, _cannot_fit, _last_error, _Recorder, _was_lost, run
+from yolab.cluster.starts import MOST_STARTS, Starts
 from yolab.cluster.tune_search import Memory, PointSearcher
 from yolab.errors import UsageError, YolabError
 from yolab.experiment import Compute
@@ -209,8 +213,8 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
             recorder.on_trial_complete(2, [], stopped)
         recorder.on_trial_complete(1, [], trial("large", failure="infeasible", reason="out of memory"))
         failing = trial("broken")
-        failing.get_error = lambda: "Failure # 1 (occurred at …)\ntraceback\nlast line\n"
-        failing.get_pickled_error = lambda: RuntimeError()
+        failing.error_file, failing.pickled_error_file = str(tmp_path / "error.txt"), None
+        (tmp_path / "error.txt").write_text("Failure # 1 (occurred at …)\ntraceback\nlast line\n")
         recorder.on_trial_error(1, [], failing)
     rows = SweepFolder(folder.place).rows()
     states = {name: row["state"] for name, row in rows.items()}
@@ -228,3 +232,34 @@ def test_what_happens_to_trials_is_written_down_and_ends_their_runs(tmp_path):
     assert Path(rows["whole"]["weights"]).read_text() == "whole"
     assert (rows["whole"]["epoch"], rows["whole"]["ap"], rows["whole"]["time_total_s"]) == (3, 0.3, 11.0)
     assert (rows["large"]["reason"], rows["broken"]["reason"]) == ("out of memory", "last line")
+
+
+def failed(error: Exception, tmp_path: Path) -> Trial:
+    """Return a trial of Tune's that has just failed so."""
+    trial = Trial("trainable", stub=True, storage=StorageContext(str(tmp_path), "sweep", trial_dir_name="trial-000"))
+    trial.handle_error(error)
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "lost", "memory"),
+    [
+        (ray.exceptions.RayActorError(), "", True, False),
+        (ray.exceptions.OutOfMemoryError("above the memory usage threshold"), "above the memory", False, True),
+        (TuneError("traceback\nlast line"), "traceback\nlast line", False, False),
+    ],
+)
+def test_what_tune_says_of_a_failure_is_understood(error, text, lost, memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(StorageContext, "trial_driver_staging_path", str(tmp_path))  # Ray's own is not to be had alone
+    trial = failed(error, tmp_path)
+    assert text in _last_error(trial)
+    assert _was_lost(trial) is lost
+    place = Folder(tmp_path / "sweep-folder")
+    folder = SweepFolder(place)
+    trial.config = {"trial": "trial-000"}
+    recorder = _Recorder(SimpleNamespace(folder=folder, retries=0), "key", "driver")
+    for _ in range(MOST_STARTS + 1):
+        recorder.on_trial_recover(1, [], trial)
+    assert (Starts.of(place / "trial-000", "driver").without_memory > 0) is memory
+    trial.handle_error(error)
+    assert not trial.should_recover()  # it failed too often without a word

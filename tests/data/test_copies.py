@@ -150,6 +150,22 @@ def test_copies_that_nobody_uses_make_room_the_oldest_first(place, small_set, tm
     assert sorted(whole(cache)) == sorted([used.name, there.name, "old"])
 
 
+def test_a_limit_that_is_too_low_is_told_before_anything_is_fetched(place, cache, monkeypatch):
+    monkeypatch.setenv(copies.VARIABLE, "0.000001")
+    with pytest.raises(UsageError, match=r"YOLAB_CACHE_GIB=1e-06 leaves 0\.0: raise it"):
+        RemoteSet.packed(place).here()
+    assert list(cache.glob("*.incoming")) == []
+
+
+def test_what_a_kill_has_left_of_a_published_set_is_replaced(place, small_set, tmp_path):
+    place.remove("manifest.json")
+    copies.require_unpublished(place)
+    copies.publish(tmp_path / "packed", place)
+    assert content_digest(RemoteSet.packed(place).here(), SPLITS) == content_digest(small_set, SPLITS)
+    with pytest.raises(UsageError, match=r"There is a data set in .* already"):
+        copies.require_unpublished(place)
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(place, cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(UsageError, match=r"needs 0\.0 GiB and the disk of .* has 0\.0 GiB left: free some"):
@@ -200,14 +216,34 @@ def test_a_folder_that_is_not_what_was_pushed_is_not_taken_for_it(repository):
 def test_a_machine_with_other_annotations_under_the_same_path_does_not_have_the_data(tmp_path):
     root = tiny_set.write(tmp_path / "set", {"train2017": 8, "val2017": 4})
     loaded = loaded_data.load(build({}, tiny_set.experiment(root), "test").data)
-    [source] = loaded.sources
-    assert source.is_in_reach()
     assert loaded.here().train.root == root
     file = root / "annotations" / "instances_train2017.json"
     file.write_text(file.read_text().replace('"disc"', '"ring"'))
-    assert not source.is_in_reach()
     with pytest.raises(UsageError, match="or it has other annotations than the driver's"):
         loaded.here()
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("data/smal", "There is no folder smal in what is pinned"),
+        ("data/small", r"isn't there: put the data there, `dvc"),
+    ],
+)
+def test_a_typo_and_a_forgotten_push_are_told_and_leave_no_copy(folder, told, repository, tmp_path, cache):
+    shutil.rmtree(repository / "data")
+    if folder == "data/small":
+        shutil.rmtree(tmp_path / "remote")
+    data = build({}, tiny_set.experiment(repository / folder), "test").data
+    with pytest.raises(UsageError, match=told):
+        loaded_data.load(data, remotes=data_version.pushed([data.path]))
+    assert whole(cache) == []
+
+
+@pytest.mark.parametrize("config", ["[core]\n    remote = theirs\n", "[core\n"])
+def test_a_repository_whose_remote_is_not_known_here_hinders_nobody(config, repository):
+    (repository / ".dvc" / "config").write_text(config)
+    assert data_version.pushed([str(repository / "data")]) == {}
 
 
 @pytest.mark.parametrize("url", [None, "gs://bucket/sets"])

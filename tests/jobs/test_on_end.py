@@ -72,3 +72,9 @@ def test_a_command_that_fails_or_hangs_is_noted(command, told, monkeypatch):
         assert hear(Scored(0.5)) == Scored(0.5)
     assert len(heard.notes) == 1
     assert told in heard.notes[0]
+
+
+def test_what_is_no_number_is_null_as_json_has_it(tmp_path):
+    with told_at_end(f"cat > {tmp_path / 'told'}", "train", Watcher()) as hear:
+        hear(Scored(float("nan")))
+    assert '"ap": null' in Path(tmp_path / "told").read_text()

@@ -1,6 +1,5 @@
 """How the commands speak: JSON alone on stdout, tables on stdout, everything else on stderr."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from yolab.jobs.result import Result
+from yolab.jobs.result import Result, json_text
 from yolab.jobs.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def say(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document; what is not a number becomes null."""
-    print(json.dumps(_without_nan(document), indent=2, default=str))
+    print(json_text(document, indent=2))
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
@@ -155,13 +154,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
     return "-" if value is None else str(value)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value

@@ -7,9 +7,11 @@ import socket
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 import ray
 import torch
@@ -21,7 +23,7 @@ from yolab.storage import Storage, storage_at
 from yolab.tracking import mlflow_runs
 
 PACKAGES = ("yolab", "torch", "ray", "mlflow")
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS, _PATIENCE_SECONDS = 3.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -43,28 +45,37 @@ class Node:
     metrics_open: bool
 
 
-def examine(place: str, uri: str) -> tuple[list[Node], bool]:
-    """Return all nodes, as they are and what each can't reach of the storage and MLflow; and whether the cluster asks
-    for a token. Raises UsageError if there is no cluster."""
+def examine(place: str, uri: str) -> tuple[list[Node], list[str], bool]:
+    """Return all nodes, as they are and what each can't reach of the storage and MLflow; the addresses of those that
+    don't answer; and whether the cluster asks for a token. Raises UsageError if there is no cluster."""
     with connected():
         nodes = [node for node in ray.nodes() if node["Alive"]]
         storage = storage_at(place)
-        with mark(storage) if storage.exists() else nullcontext() as made:
+        try:
+            storage.knock()
+            marked = mark(storage) if storage.exists() else nullcontext()
+        except YolabError:  # each node says so for itself
+            marked = nullcontext()
+        with marked as made:
             began = time.time()
-            answers = ask_nodes(nodes, _answer, storage, made, uri)
+            answers = ask_nodes(nodes, _answer, storage, made, uri, patience=_PATIENCE_SECONDS)
             took = time.time() - began
+        with ThreadPoolExecutor() as pool:
+            is_open = pool.map(_is_open, nodes)
         found = [
             Node(
                 address=node["NodeManagerAddress"],
                 resources=resources_of(node),
                 clock=answer.pop("time") - (began + took / 2),
                 uncertain=took / 2,
-                metrics_open=_is_open(node["NodeManagerAddress"], node["MetricsExportPort"]),
+                metrics_open=open_to_all,
                 **answer,
             )
-            for node, answer in zip(nodes, answers)
+            for node, answer, open_to_all in zip(nodes, answers, is_open)
+            if answer is not None
         ]
-    return found, os.environ.get("RAY_AUTH_MODE") == "token"
+        silent = [node["NodeManagerAddress"] for node, answer in zip(nodes, answers) if answer is None]
+    return found, silent, os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def _answer(storage: Storage, made: str | None, uri: str) -> dict[str, object]:
@@ -94,9 +105,10 @@ def _answer(storage: Storage, made: str | None, uri: str) -> dict[str, object]:
     }
 
 
-def _is_open(address: str, port: int) -> bool:
+def _is_open(node: dict[str, Any]) -> bool:
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     try:
-        with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=_ANSWER_SECONDS):
+        with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):
             return True
     except OSError:
         return False

@@ -22,7 +22,8 @@ from yolab.training.precision import Precision
 
 def require_reach(experiment: Experiment, data: LoadedData, place: Storage) -> None:
     """Let every other node that has room for a worker look for a file that is made for that in a run's place, for the
-    run's data, and for the weights that it starts from. Raises YolabError that names a node that doesn't find them."""
+    run's data, of which it makes itself a copy if need be, and for the weights that it starts from. Raises YolabError
+    that names a node that doesn't find them."""
     own = ray.get_runtime_context().get_node_id()
     nodes = [node for node in _with_room(experiment.compute) if node["NodeID"] != own]
     with mark(place) as made:
@@ -54,6 +55,11 @@ def auto_precision_of_cluster(compute: Compute) -> str:
     with connected():
         nodes = _with_room(compute)
         found = ask_nodes(nodes, _auto_precision, "cuda" if compute.gpus_per_worker else "cpu")
+    if not found:
+        raise UsageError(
+            "compute.precision=auto has no meaning while no node with room for a worker is there: say which one the "
+            "run is to have."
+        )
     if len(set(found)) > 1:
         told = ", ".join(f"{name} on {node['NodeManagerAddress']}" for node, name in zip(nodes, found))
         raise UsageError(
@@ -67,20 +73,29 @@ def _with_room(compute: Compute) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"] and Capacity((resources_of(node),)).workers(compute)]
 
 
-def ask_nodes(nodes: list[dict[str, Any]], question: Callable[..., Any], *about: Any) -> list[Any]:
-    """Return what each node answers, also while all it has is taken. The process that answers does nothing else."""
+def ask_nodes(
+    nodes: list[dict[str, Any]], question: Callable[..., Any], *about: Any, patience: float | None = None
+) -> list[Any]:
+    """Return what each node answers, also while all it has is taken; None for one that doesn't within so many seconds.
+    The process that answers does nothing else."""
     ask = ray.remote(num_cpus=0, max_calls=1)(question)
     there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    found: list[Any] = ray.get([ask.options(scheduling_strategy=place).remote(*about) for place in there])
-    return found
+    asked = [ask.options(scheduling_strategy=place).remote(*about) for place in there]
+    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=patience) if asked else ([], [])
+    return [ray.get(each) if each in answered else None for each in asked]
 
 
 def _missing(place: Storage, name: str, data: Sequence[Source], start: str | None) -> list[str]:
+    found = []
     try:
-        found = [] if place.exists(name) else [str(place)]
-        found += [str(source.folder) for source in data if not source.is_in_reach()]
+        found += [] if place.exists(name) else [str(place)]
     except YolabError as error:  # such as of a bucket whose keys the node doesn't have
-        found = [f"all it needs ({error})"]
+        found.append(f"{place} ({error})")
+    for source in data:
+        try:
+            source.here()  # before the workers join, where one that fetches would hold up the others
+        except YolabError as error:
+            found.append(f"{source.folder} ({error})")
     return found + ([start] if start and not is_remote(start) and not os.path.exists(start) else [])
 
 

@@ -246,10 +246,11 @@ def work(config: dict[str, Any]) -> None:
     except BaseException as error:
         kind = next((name for name, each in _ENDS.items() if isinstance(error, each)), None)
         what = str(error)
-        if is_full_disk(error):
+        if is_full_disk(error) and not isinstance(error, YolabError):
             kind = "failed"
+            full = getattr(error, "filename", None) or tempfile.gettempdir()
             what = (
-                f"The disk of {tempfile.gettempdir()} on the node {ray.util.get_node_ip_address()} is full: make room, "
+                f"The disk of {full} on the node {ray.util.get_node_ip_address()} is full: make room, "
                 "or let TMPDIR name a folder on a larger one where `ray start` is called. --resume goes on from the "
                 "last checkpoint."
             )

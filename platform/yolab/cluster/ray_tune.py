@@ -258,6 +258,7 @@ class _Recorder(tune.Callback):
         self.trials, self.key, self.driver = trials, key, driver
         self.folder = SweepFolder(trials.folder.place)
         self.worked_before: dict[str, float] = {}  # this start, seconds
+        self.recovered: dict[str, int] = {}  # times, since it told anything
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name, checked = trial.config[NAME], self.trials.checked
@@ -271,6 +272,7 @@ class _Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        self.recovered.pop(trial.config[NAME], None)
         if not {_FAILURE, _LEFT} & set(result):
             self._write(trial, TrialState.RUNNING, result)
 
@@ -294,12 +296,16 @@ class _Recorder(tune.Callback):
         self._write(trial, state, known, weights=weights, run_id=outbox.run_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name = trial.config[NAME]
+        self.recovered[name] = self.recovered.get(name, 0) + 1
+        if self.recovered[name] > MOST_STARTS + self.trials.retries:  # so it can't even begin to count
+            trial.max_failures = trial.run_metadata.num_failures
         if any(words in _last_error(trial) for words in _WITHOUT_MEMORY):
-            count_without_memory(self.folder.place / trial.config[NAME], self.driver)
+            count_without_memory(self.folder.place / name, self.driver)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a trial that couldn't begin. Where its node was lost meanwhile, `run` has it again."""
-        if not isinstance(trial.get_pickled_error(), ray.exceptions.RayActorError):
+        if not _was_lost(trial):
             self._end_badly(trial, TrialState.FAILED, _last_error(trial).split("\n")[-1])
 
     def _end_badly(self, trial: Any, state: TrialState, reason: str) -> None:
@@ -324,9 +330,17 @@ class _Recorder(tune.Callback):
 
 
 def _last_error(trial: Any) -> str:
-    """Return the text of what a trial of Tune's failed by last."""
-    told: str = trial.get_error() or ""  # of all times, each with a headline
+    """Return the text of what a trial of Tune's failed by last. Tune's own `get_error` reads a copy, made later."""
+    file = trial.error_file
+    told = Path(file).read_text() if file and Path(file).exists() else ""  # of all times, each with a headline
     return told.rpartition("Failure #")[2].partition("\n")[2].strip()
+
+
+def _was_lost(trial: Any) -> bool:
+    """Return whether a trial of Tune's failed last because its process or its node was gone."""
+    file = trial.pickled_error_file
+    error = pickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+    return isinstance(error, ray.exceptions.RayActorError)
 
 
 def _reached(checkpoint: Storage) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from yolab.errors import YolabError
 from yolab.storage import Storage
 from yolab.storage.checkpoints import Checkpoints
 
-_FILE = "begun.json"
+_FILE = "starts.json"
 MOST_STARTS = 6  # from the same checkpoint, in a row
 
 

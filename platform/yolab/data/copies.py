@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -76,14 +76,11 @@ class RemoteSet:
         """Where this machine has its copy, if it has one."""
         return self._copy / self.within
 
-    def is_in_reach(self) -> bool:
-        return self._copy.is_dir() or self.place.exists(self.listing)
-
     def here(self, progress: Progress | None = None) -> Path:
         """Return this machine's copy, which stays as long as this process lives. One process fetches it, the others
         wait; what was fetched before a kill is not fetched again. `progress` is called with (done, total) MiB.
 
-        Raises UsageError if the disk has no room for it, YolabError if it can't be had whole.
+        Raises UsageError if it isn't there, or there is no room for it, YolabError if it can't be had whole.
         """
         copy = self._copy
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +99,7 @@ class RemoteSet:
         return _copies() / hashlib.sha256(f"{self.digest}/{self.within}".encode()).hexdigest()[:32]
 
     def _fetch(self, copy: Path, progress: Progress) -> None:
+        files = list(self._files())
         incoming = copy.with_suffix(".incoming")
         there = _bytes_in(incoming) if incoming.is_dir() else 0
         _make_room(self, max(0, self.bytes - there), copy.parent)
@@ -111,7 +109,7 @@ class RemoteSet:
         logger.info("Fetching %s, %.1f MiB.", self, self.bytes / 2**20)
         started, fetched, told = time.monotonic(), 0, 0.0
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for size in pool.map(functools.partial(self._fetch_file, incoming), self._files()):
+            for size in pool.map(functools.partial(self._fetch_file, incoming), files):
                 fetched += size
                 if time.monotonic() > told + _LOOK_SECONDS:
                     told = time.monotonic()
@@ -138,14 +136,19 @@ class RemoteSet:
 
     def _files(self) -> Iterator[_File]:
         algorithm = "sha256" if self.listing == _MANIFEST else "md5"
-        content = self.place.read(self.listing)
+        try:
+            content = self.place.read(self.listing)
+        except FileNotFoundError:
+            raise UsageError(f"{self} isn't there: put the data there, `dvc push` or `yolab data pack`.") from None
         if hashlib.new(algorithm, content).hexdigest() != self.digest:
             raise YolabError(f"{self.place / self.listing} has changed: begin again to use what is there now.")
         listed = json.loads(content)
         if algorithm == "md5":
-            for item in listed:
-                if PurePosixPath(item["relpath"]).is_relative_to(self.within):
-                    yield _File(_inside(item["relpath"]), _dvc_object(item["md5"]), algorithm, item["md5"])
+            there = [item for item in listed if PurePosixPath(item["relpath"]).is_relative_to(self.within)]
+            if not there:
+                raise UsageError(f"There is no folder {self.within} in what is pinned, {self}: check the path.")
+            for item in there:
+                yield _File(_inside(item["relpath"]), _dvc_object(item["md5"]), algorithm, item["md5"])
             return
         check_version(listed.pop("format", None), _VERSION, str(self.place / self.listing))
         for name, digest in listed["files"].items():
@@ -158,8 +161,14 @@ def folder_of(path: str, progress: Progress | None = None) -> Path:
     return RemoteSet.packed(storage_at(path)).here(progress) if is_remote(path) else Path(path)
 
 
+def require_unpublished(place: Storage) -> None:
+    """Raise UsageError if there is a data set in a place; parts of one, which a kill has left, are replaced."""
+    if place.exists(_MANIFEST):
+        raise UsageError(f"There is a data set in {place} already: choose another place.")
+
+
 def publish(folder: Path, place: Storage, progress: Progress | None = None) -> None:
-    """Put the files of a folder into a place where there is nothing, last what lists them."""
+    """Put the files of a folder into a place, last what lists them."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {}
     for done, path in enumerate(paths, start=1):
@@ -194,11 +203,16 @@ def _make_room(wanted: RemoteSet, size: int, folder: Path) -> None:
     """Remove unused copies until so many bytes fit, into the disk and into what may be used of it."""
     limit = _limit()
     for copy in unused():
-        used = sum(_bytes_in(path) for path in folder.glob("*") if path.is_dir())
-        if used + size <= limit and size <= shutil.disk_usage(folder).free:
+        if size <= min(limit - _bytes_in(folder), shutil.disk_usage(folder).free):
             break
-        if copy != wanted.folder.with_suffix(".incoming") and remove_unused(copy):
+        if remove_unused(copy):
             logger.info("Removed %s, which nobody uses, for %s.", copy, wanted)
+    left = limit - _bytes_in(folder)
+    if size > left:
+        raise UsageError(
+            f"{wanted} needs {size / 2**30:.1f} GiB, and {VARIABLE}={limit / 2**30:g} leaves {max(0, left) / 2**30:.1f}"
+            ": raise it."
+        )
     free = shutil.disk_usage(folder).free
     if size > free:
         raise UsageError(
@@ -265,4 +279,9 @@ def _hash_of(path: Path, algorithm: str) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # another process has just moved it
+                size += os.stat(os.path.join(inside, name)).st_size
+    return size

@@ -36,10 +36,6 @@ class Source:
     annotations: str
     remote: RemoteSet | None
 
-    def is_in_reach(self) -> bool:
-        """Return whether this machine has it, or can have it."""
-        return self._is_there() or (self.remote is not None and self.remote.is_in_reach())
-
     def here(self) -> Path:
         """Return the folder in which this machine has it, after it was fetched if need be. Raises UsageError if it
         can't be had, or what can be had is something else."""

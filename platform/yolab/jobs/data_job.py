@@ -193,8 +193,7 @@ def pack(folder: str | Path, target: str | Path, *, shard_mib: int = SHARD_MIB, 
     if not is_remote(str(target)):
         return PackedSet(Path(target), packing.pack(Path(folder), Path(target), shard_mib << 20, packing_up))
     place = storage_at(target)
-    if place.exists():
-        raise UsageError(f"{place} is there already: choose another place, or remove it first.")
+    copies.require_unpublished(place)
     with TemporaryDirectory() as scratch:
         packed = packing.pack(Path(folder), Path(scratch, "packed"), shard_mib << 20, packing_up)
         copies.publish(Path(scratch, "packed"), place, partial(watcher.progress, "Sending"))

@@ -26,7 +26,7 @@ GIB = 2**30
 ROOM_GIB = 1.0  # a short run with its checkpoints and database
 MOST_SKEW_SECONDS = 2.0  # of a node's clock: nothing depends on it, but logs are hard to read
 CONNECT_SECONDS = 3.0
-CLUSTER_SECONDS = 30.0  # connecting takes about 5
+CLUSTER_SECONDS, NODES_SECONDS = 30.0, 90.0  # connecting takes about 5, what each node says more
 
 
 class Check(NamedTuple):
@@ -140,13 +140,15 @@ def _nodes(session: Session) -> list[Check]:
         return [Check("nodes", "none: --cluster is about the one that RAY_ADDRESS names", False, needed=False)]
     try:
         question = "import dataclasses, json, sys; from yolab.cluster.examination import examine; "
-        question += "nodes, token = examine(*json.load(sys.stdin)); "
-        question += "print(json.dumps([[dataclasses.asdict(node) for node in nodes], token]))"
-        nodes, token = json.loads(_ask(question, str(session.place), session.uri))
+        question += "nodes, *rest = examine(*json.load(sys.stdin)); "
+        question += "print(json.dumps([[dataclasses.asdict(node) for node in nodes], *rest]))"
+        nodes, silent, token = json.loads(_ask(question, str(session.place), session.uri, seconds=NODES_SECONDS))
     except (YolabError, subprocess.SubprocessError) as error:
         return [Check("nodes", f"can't be asked: {_short(error)}", False, advice="look at `ray status`")]
-    here = {package: _version(package) for package in nodes[0]["versions"]}
+    here = {package: _version(package) for node in nodes for package in node["versions"]}
     found = [_node(node, here) for node in nodes]
+    found += [Check(f"node {address}", "doesn't answer", False, advice="end it, and begin it again")
+              for address in silent]  # fmt: skip
     advice = "set RAY_AUTH_MODE=token on all nodes, and give them one token: docs/cluster.md"
     found.append(Check("token", "asked for" if token else "none: who reaches the head runs what he likes",
                        token, needed=False, advice="" if token else advice))  # fmt: skip
@@ -173,19 +175,19 @@ def _node(node: dict[str, Any], here: dict[str, str | None]) -> Check:
     return Check(f"node {node['address']}", "; ".join(faults) or has, not faults, advice=advice)
 
 
-def _ask(code: str, *arguments: str) -> str:
+def _ask(code: str, *arguments: str, seconds: float = CLUSTER_SECONDS) -> str:
     """Return what Python prints last, asked about the cluster. In a process of its own, since Ray waits for minutes
     where something else than Ray answers, and can't be told not to. The arguments, which may have a password, are its
     input. Raises SubprocessError."""
     command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(
-            command, input=json.dumps(arguments), capture_output=True, text=True, timeout=CLUSTER_SECONDS, check=True
+            command, input=json.dumps(arguments), capture_output=True, text=True, timeout=seconds, check=True
         )
     except subprocess.CalledProcessError as error:
         raise subprocess.SubprocessError(error.stderr.strip().rpartition("\n")[2]) from error
     except subprocess.TimeoutExpired:
-        raise subprocess.SubprocessError(f"no Ray cluster within {CLUSTER_SECONDS:.0f} s") from None
+        raise subprocess.SubprocessError(f"no Ray cluster within {seconds:.0f} s") from None
     return done.stdout.strip().rpartition("\n")[2]
 
 

@@ -1,13 +1,12 @@
 """A command of the user's that hears how work ended, and tells it on: as a chat message, or a mail."""
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from yolab.errors import is_interruption
-from yolab.jobs.result import INTERRUPTED, Result
+from yolab.jobs.result import INTERRUPTED, Result, json_text
 from yolab.jobs.watcher import Watcher
 
 _SECONDS = 60
@@ -35,12 +34,14 @@ def told_at_end(command: str | None, what: str, watcher: Watcher) -> Iterator[Ca
         raise
     finally:
         if command:
-            _run(command, json.dumps(told), watcher)
+            _run(command, json_text(told), watcher)
 
 
 def _run(command: str, document: str, watcher: Watcher) -> None:
     try:
-        done = subprocess.run(command, shell=True, input=document, text=True, capture_output=True, timeout=_SECONDS)
+        done = subprocess.run(
+            command, shell=True, input=document, text=True, errors="replace", capture_output=True, timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         watcher.note(f"--on-end: `{command}` was ended: it took longer than {_SECONDS} s.")
         return

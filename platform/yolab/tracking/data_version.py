@@ -7,7 +7,6 @@ neither cache, remote, lock nor git history.
 
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 
 from yolab.data.copies import RemoteSet
 from yolab.errors import UsageError, YolabError
-from yolab.storage import is_remote, storage_at
+from yolab.storage import Storage, is_remote, storage_at
 
 
 @dataclass(frozen=True)
@@ -50,22 +49,33 @@ def pushed(folders: Iterable[str]) -> dict[str, RemoteSet]:
     """Return, of those of the folders that are pinned in a repository with a remote, where their files are after a
     `dvc push`: a bucket, with the keys of this machine's environment, or a folder. Raises UsageError for a .dvc file
     that can't be read."""
-    from dvc.config import Config
-
     found = {}
     for name in folders:
         version = None if is_remote(name) else data_version(Path(name))
-        if version is None:
-            continue
-        [root, *_] = [*(above for above in version.pin_file.parents if (above / ".dvc").is_dir()), None]
-        config = Config(str(root / ".dvc")) if root else {"core": {}}
-        remote = config["core"].get("remote")
-        if remote:
-            within = Path(name).resolve().relative_to(version.path).as_posix().removeprefix(".")
-            with suppress(UsageError):  # of another kind
-                place = storage_at(config["remote"][remote]["url"])
-                found[name] = RemoteSet.in_dvc(place, version.md5, version.size or 0, within)
+        place = _remote(version.pin_file) if version else None
+        if version and place:
+            within = Path(name).resolve().relative_to(version.path)
+            whole = within == Path()
+            size = version.size or 0
+            found[name] = RemoteSet.in_dvc(place, version.md5, size if whole else 0, "" if whole else within.as_posix())
     return found
+
+
+def _remote(pin_file: Path) -> Storage | None:
+    """Return the default remote of a pin's repository, None if there is none that can be used."""
+    root = next((above for above in pin_file.parents if (above / ".dvc").is_dir()), None)
+    if root is None:
+        return None
+    try:
+        from dvc.config import Config, ConfigError
+    except ModuleNotFoundError:
+        return None
+    try:
+        config = Config(str(root / ".dvc"))
+        url = config["remote"].get(config["core"].get("remote"), {}).get("url")
+        return storage_at(url) if url else None
+    except (ConfigError, UsageError):  # which is about others' data, and none of who trains on what is here
+        return None
 
 
 def check(folder: Path) -> None:
