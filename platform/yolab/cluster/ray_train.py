@@ -248,7 +248,8 @@ def work(config: dict[str, Any]) -> None:
         what = str(error)
         if is_full_disk(error) and not isinstance(error, YolabError):
             kind = "failed"
-            full = getattr(error, "filename", None) or tempfile.gettempdir()
+            scratch, file = tempfile.gettempdir(), getattr(error, "filename", None)
+            full = file if file and not str(file).startswith(scratch) else scratch
             what = (
                 f"The disk of {full} on the node {ray.util.get_node_ip_address()} is full: make room, "
                 "or let TMPDIR name a folder on a larger one where `ray start` is called. --resume goes on from the "
