@@ -29,6 +29,7 @@ from tests.acceptance.lab import (
     Lab,
     Work,
     announce_that_a_node_is_taken_away,
+    answer_503,
     begin_postgresql_again,
     kill_a_node,
     kill_a_worker,
@@ -85,7 +86,7 @@ def stop_a_worker_for_a_while(work: Work) -> None:
 def cut_a_node_off(work: Work) -> None:
     node = work.lab.other_node()
     work.lab.nodes.cut(node)
-    time.sleep(random.choice([2, 15]))
+    time.sleep(15)  # longer than the cluster waits for it
     work.lab.nodes.mend(node)
 
 
@@ -96,10 +97,7 @@ def take_mlflow_away(work: Work) -> None:
 
 
 def be_busy_then_cut_what_is_sent(work: Work) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        work.lab.line.faults = ["busy"] * 100
-        time.sleep(0.1)
+    answer_503(work, 10)
     work.lab.line.faults = ["cut", "", "", "lost", "", "torn"]
 
 
@@ -177,6 +175,9 @@ def disturbed(lab: Lab, scheduler: str, seed: int) -> Sweep:
     _, errors = sweep.running.communicate()
     assert sweep.running.returncode == 0, errors
     seconds = round(time.monotonic() - started)
+    assert sum(struck.values()) == FAULTS, (
+        f"the sweep was over after {sum(struck.values())} faults: give it more epochs"
+    )
     print(f"{scheduler}, seed {seed}: {sum(struck.values())} faults in {seconds} s, {dict(struck)}")
     return sweep
 

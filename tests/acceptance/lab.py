@@ -161,11 +161,15 @@ def begin_postgresql_again(work: Work) -> None:
     work.lab.postgres.start()
 
 
-def answer_503_for_30_seconds_then_cut_an_upload(work: Work) -> None:
-    until = time.monotonic() + 30
+def answer_503(work: Work, seconds: float) -> None:
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         work.lab.line.faults = ["busy"] * 100
         time.sleep(0.1)
+
+
+def answer_503_for_30_seconds_then_cut_an_upload(work: Work) -> None:
+    answer_503(work, 30)
     work.lab.line.faults = ["cut"]
 
 

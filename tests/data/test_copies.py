@@ -101,6 +101,7 @@ def test_what_is_not_what_is_listed_is_refused_and_no_copy_is_there(place, cache
     with pytest.raises((YolabError, UsageError), match=message):
         found.here()
     assert whole(cache) == []
+    assert copies._is_free(found.folder)  # for another process to try
     assert not (cache.parent / "escaped").exists()
 
 

@@ -40,6 +40,7 @@ class Exported(Observer):
 
     def __init__(self, hold: Hold, place: Storage, rank: int) -> None:
         own = str(hold.place) == str(place)
+        self._gauges: dict[str, Gauge] = {}
         self._labels = {"run": place.name if own else f"{hold.place.name}/{place.name}", "rank": str(rank)}
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -54,5 +55,6 @@ class Exported(Observer):
             self._set("gpu_memory_bytes", torch.cuda.max_memory_allocated())
 
     def _set(self, name: str, value: float, **more: str) -> None:
-        gauge = Gauge(f"yolab_{name}", _HELP[name], (*_LABELS, *more))
-        gauge.set(float(value), self._labels | more)
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(f"yolab_{name}", _HELP[name], (*_LABELS, *more))
+        self._gauges[name].set(float(value), self._labels | more)

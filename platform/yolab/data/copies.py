@@ -85,14 +85,18 @@ class RemoteSet:
         copy = self._copy
         copy.parent.mkdir(parents=True, exist_ok=True)
         lock = _lock_of(copy)
-        while True:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if copy.is_dir():
-                os.utime(copy)  # the last time that it was asked for
-                return self.folder
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not copy.is_dir():
-                self._fetch(copy, progress or (lambda done, total: None))
+        try:
+            while True:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                if copy.is_dir():
+                    os.utime(copy)  # the last time that it was asked for
+                    return self.folder
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not copy.is_dir():
+                    self._fetch(copy, progress or (lambda done, total: None))
+        except BaseException:  # this process may live on, and others want to try
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            raise
 
     @property
     def _copy(self) -> Path:
