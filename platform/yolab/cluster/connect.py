@@ -1,6 +1,7 @@
 """Reaching a Ray cluster: the one that RAY_ADDRESS names, else one of our own on this machine while it is needed."""
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import ray
 from ray._private.state import state
 
 from yolab.errors import UsageError
+from yolab.memory import without_garbage_collection
 from yolab.preflight import Capacity
 from yolab.signals import STOP_SIGNALS, answered_as_before, held_back
 
@@ -40,7 +42,8 @@ def connected() -> Iterator[None]:
         try:
             yield
         finally:
-            with answered_as_before(STOP_SIGNALS):
+            gc.collect()  # what refers to Ray: another thread that came upon it in the shutdown would end the process
+            with without_garbage_collection(), answered_as_before(STOP_SIGNALS):
                 ray.shutdown()
 
 
