@@ -17,9 +17,10 @@ def by_name(answer: Answer) -> dict[str, Any]:
 
 
 def test_a_sound_machine_is_ready_and_every_question_is_answered(yolab: Yolab) -> None:
-    answer = yolab("doctor", "--json")
+    answer = yolab("doctor", "--json", "--cluster")
     assert (answer.code, answer.json()["ok"]) == (0, True)
     checks = by_name(answer)
+    assert checks.pop("nodes")["advice"] == "set RAY_ADDRESS"
     asked = "python torch mlflow ray dvc cores memory gpus precision cluster storage disk data"
     assert set(checks) == {*asked.split(), "mlflow uri"}
     assert checks["cores"]["value"] == str(os.cpu_count())

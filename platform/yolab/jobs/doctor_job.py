@@ -137,7 +137,7 @@ def _cluster() -> list[Check]:
 def _nodes(session: Session) -> list[Check]:
     """Look at each node of the cluster: a line for each, and one for what all of them leave open."""
     if not os.environ.get("RAY_ADDRESS"):
-        return [Check("nodes", "none: --cluster is about the one that RAY_ADDRESS names", False, needed=False)]
+        return [Check("nodes", "none: --cluster is about a cluster", False, needed=False, advice="set RAY_ADDRESS")]
     try:
         question = "import dataclasses, json, sys; from yolab.cluster.examination import examine; "
         question += "nodes, *rest = examine(*json.load(sys.stdin)); "
