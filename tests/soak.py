@@ -46,9 +46,10 @@ from yolab.storage import Folder, Storage, storage_at
 from yolab.tracking.metric_names import in_mlflow
 from yolab.tracking.mlflow_runs import client, list_runs
 
-TRIALS, EPOCHS, FAULTS = 24, 30, 30
-GRACE, REDUCTION = 6, 2  # epochs enough for all faults
-PAUSE_SECONDS = (5.0, 20.0)  # between two faults
+TRIALS, FAULTS = 24, 30
+EPOCHS = {"none": 60, "asha": 120}  # enough for all faults
+GRACE, REDUCTION = 24, 2
+PAUSE_SECONDS = (2.0, 12.0)  # between two faults
 
 
 @dataclass
@@ -72,7 +73,8 @@ class Sweep(Work):
 
 def asked(name: str, scheduler: str) -> list[str]:
     rungs = ["--grace", str(GRACE), "--reduction", str(REDUCTION)] if scheduler == "asha" else []
-    sweep = ["sweep", "tiny.yaml", "--space", "space.yaml", "--name", name, "--trials", str(TRIALS), "--json"]
+    epochs = f"recipe.epochs={EPOCHS[scheduler]}"
+    sweep = ["sweep", "tiny.yaml", epochs, "--space", "space.yaml", "--name", name, "--trials", str(TRIALS), "--json"]
     return [*sweep, "--scheduler", scheduler, *rungs]
 
 
@@ -123,7 +125,7 @@ def main(seed: int) -> None:
         folder = Path(scratch, "lab")
         folder.mkdir()
         data = tiny_set.write(folder / "tiny", {"train2017": 24, "val2017": 8})
-        changes = {"recipe__epochs": EPOCHS, "recipe__evaluate_every": GRACE}
+        changes = {"recipe__evaluate_every": GRACE}
         described = build({}, tiny_set.experiment(data, **changes), "the soak").model_dump()
         (folder / "alone.yaml").write_text(yaml.safe_dump(described))
         (folder / "tiny.yaml").write_text(yaml.safe_dump(described | {"data": described["data"] | {"path": DATA}}))
@@ -225,7 +227,7 @@ def check_that_decisions_are_those_of_the_events(sweep: Sweep) -> None:
 
 def stops(events: list[Row]) -> dict[str, int]:
     """Return at which epochs ASHA ends trials, by what is recorded of them, in that order."""
-    scheduler, known, found = scheduler_of("asha", Settings(EPOCHS, GRACE, REDUCTION)), {}, dict[str, int]()
+    scheduler, known, found = scheduler_of("asha", Settings(EPOCHS["asha"], GRACE, REDUCTION)), {}, dict[str, int]()
     for event in events:
         name, epoch = event[NAME], event.get("epoch", 0)
         if event["state"] != "running" or not epoch or name in found:
@@ -233,7 +235,7 @@ def stops(events: list[Row]) -> dict[str, int]:
         if name not in known:
             known[name] = SimpleNamespace(trial_id=name)
             scheduler.on_trial_add(None, known[name])
-        if scheduler.on_trial_result(None, known[name], event) == "STOP" and epoch < EPOCHS:
+        if scheduler.on_trial_result(None, known[name], event) == "STOP" and epoch < EPOCHS["asha"]:
             found[name] = epoch
     return found
 

@@ -12,7 +12,7 @@ MODULES = sorted((PLATFORM / "yolab").rglob("*.py"))
 
 # From the lowest to the highest; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "memory", "polling", "signals"},
+    {"errors", "memory", "own_wheel", "polling", "signals"},
     {"storage"},
     {"experiment"},
     {"assignment", "losses", "data", "models"},

@@ -44,6 +44,19 @@ class Lab:
         told = {"YOLAB_STORAGE": RUNS, "MLFLOW_TRACKING_URI": self.uri}
         return self.nodes.start([*YOLAB, *words], self.folder, node, **told)
 
+    def submit(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command of yolab on the cluster, from a machine that is no node of it."""
+        told = {"YOLAB_STORAGE": RUNS, "MLFLOW_TRACKING_URI": self.uri}
+        told |= {"RAY_API_SERVER_ADDRESS": f"http://{self.nodes.address(0)}:8265"}
+        return subprocess.Popen(
+            [*YOLAB, "submit", *words],
+            cwd=self.folder,
+            env=self.nodes.environment | told,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def workers(self) -> list[tuple[int, psutil.Process]]:
         """Return the processes that train, each with its node."""
         found = []
@@ -81,7 +94,7 @@ class Lab:
 @contextmanager
 def laboratory(folder: Path, data: Path, s3_server: str) -> Iterator[Lab]:
     """Give a lab whose bucket has a data set, packed, as `DATA`."""
-    with cluster(folder, NODES) as nodes, pytest.MonkeyPatch.context() as patch:
+    with cluster(folder, NODES, dashboard=True) as nodes, pytest.MonkeyPatch.context() as patch:
         for name, value in {**BUCKET_KEYS, "AWS_ENDPOINT_URL": s3_server}.items():
             patch.setenv(name, value)
         bucket._client.cache_clear()

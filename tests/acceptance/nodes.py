@@ -30,8 +30,9 @@ _QUICK = {
 class Nodes:
     """Nodes 0, 1, …, of which 0 is the head. Where they are isolated, each has a folder `own` that no other sees."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.own = folder, folder / "own"
+    def __init__(self, folder: Path, dashboard: bool = False) -> None:
+        """`dashboard`: whether the head has one, which takes jobs."""
+        self.folder, self.own, self.dashboard = folder, folder / "own", dashboard
         self.own.mkdir()
         self.scratch = self.own / "scratch"  # for temporary files, small enough to be filled
         self.scratch.mkdir()
@@ -42,6 +43,7 @@ class Nodes:
             "XDG_CACHE_HOME": str(self.own / "cache"),
             "TMPDIR": str(self.scratch),
             "RAY_TMPDIR": "/tmp",  # where it is without the line above
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # as jobs find Python
             "RAY_metrics_report_interval_ms": "1000",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
@@ -84,7 +86,8 @@ class Nodes:
         words += [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
         if node == 0:
-            words += ["--head", f"--port={PORT}", "--include-dashboard=false"]
+            words += ["--head", f"--port={PORT}", f"--include-dashboard={self.dashboard}"]
+            words += [f"--dashboard-host={self.address(0)}"] if self.dashboard else []
             environment |= _QUICK
         else:
             words += [f"--address={self.environment['RAY_ADDRESS']}"]
@@ -194,9 +197,9 @@ def end(running: "subprocess.Popen[str]") -> None:
 
 
 @contextmanager
-def cluster(folder: Path, count: int) -> Iterator[Nodes]:
+def cluster(folder: Path, count: int, dashboard: bool = False) -> Iterator[Nodes]:
     """Give a cluster of so many nodes of one CPU."""
-    nodes = Nodes(folder)
+    nodes = Nodes(folder, dashboard)
     try:
         for node in range(count):
             nodes.begin(node)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from tests import tiny_set
 from tests.acceptance.lab import (
     DATA,
+    NODES,
     RUNS,
     YOLAB,
     Lab,
@@ -68,8 +69,11 @@ class Run(Work):
         self._start("--resume", node=node)
 
     def _start(self, *more: str, node: int = 0) -> None:
-        words = ("train", "tiny.yaml", f"name={self.name}", "--json", *self.overrides, *more)
-        self.running = self.lab.start(*words, node=node)
+        self.running = self.lab.start(*self.words, *more, node=node)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return ("train", "tiny.yaml", f"name={self.name}", "--json", *self.overrides)
 
     @property
     def place(self) -> Storage:
@@ -175,19 +179,85 @@ def test_nothing_is_lost_or_doubled_and_the_weights_are_those_of_an_undisturbed_
         out, errors = run.running.communicate(timeout=120)
         assert run.running.returncode == 0, errors
     assert out.startswith("{"), out
-    learned = load_file(run.place.local("weights.safetensors", tmp_path))
-    undisturbed = load_file(lab.folder / "alone" / "tiny" / "weights.safetensors")
-    assert all(torch.equal(learned[name], undisturbed[name]) for name in undisturbed)
-    history = mlflow_runs.client(lab.uri).get_metric_history(json.loads(out)["run_id"], in_mlflow("loss"))
-    assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
-    for checkpoint in Checkpoints(run.place).candidates():
-        with fetched(checkpoint):
-            pass  # whole, as its manifest says
+    require_undisturbed(run, json.loads(out)["run_id"], tmp_path)
     figures = {
         "seconds to the next epoch": round(seconds, 1),
         "steps repeated": BATCHES * (len(run.epochs()) - EPOCHS),
     }
     print(f"{strike.__name__}: {figures}")
+
+
+def require_undisturbed(run: Run, run_id: str, scratch: Path) -> None:
+    """Assert that a run came to what it comes to in peace, that MLflow has each of its epochs once, and that all its
+    checkpoints are whole."""
+    learned = load_file(run.place.local("weights.safetensors", scratch))
+    undisturbed = load_file(run.lab.folder / "alone" / "tiny" / "weights.safetensors")
+    assert all(torch.equal(learned[name], undisturbed[name]) for name in undisturbed)
+    history = mlflow_runs.client(run.lab.uri).get_metric_history(run_id, in_mlflow("loss"))
+    assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
+    for checkpoint in Checkpoints(run.place).candidates():
+        with fetched(checkpoint):
+            pass  # whole, as its manifest says
+
+
+class Submitted(Run):
+    """A run that the cluster does for somebody elsewhere."""
+
+    def _start(self, *more: str, node: int = 0) -> None:
+        self.running = self.lab.submit(*self.words)
+
+    def go_on(self, node: int = 0) -> None:
+        """Who waits for it submits it again when the cluster is back."""
+
+
+@pytest.mark.acceptance
+@pytest.mark.faults
+def test_a_submitted_run_survives_a_cut_connection_and_the_loss_of_the_head(lab: Lab, tmp_path: Path) -> None:
+    run = Submitted(lab, "submitted")
+    try:
+        run.wait_for(2)
+        end(run.running)  # and the connection with it
+        run._start()
+        assert "runs already" in run.running.stderr.readline()
+        run.wait_for(len(run.epochs()) + 1)
+        for node in reversed(range(NODES)):
+            lab.nodes.kill(node)
+        lab.nodes.begin(0)
+        lab.nodes.wait_for(1)
+        back = time.monotonic()
+        for node in range(1, NODES):
+            lab.nodes.begin(node)
+        run.wait_for(len(run.epochs()) + 1)
+        seconds = time.monotonic() - back
+        out, errors = run.running.communicate(timeout=300)
+    finally:
+        end(run.running)
+    assert run.running.returncode == 0, errors
+    assert "was lost with its cluster" in errors
+    assert seconds < 90
+    assert out.count("epoch 1:") <= 1, out
+    result = json.loads(out[out.rindex("\n{") :])
+    require_undisturbed(run, result["run_id"], tmp_path)
+    repeated = BATCHES * (len(run.epochs()) - EPOCHS)
+    assert repeated <= BATCHES
+    print(f"submitted, the head killed: {seconds:.1f} s from its return to the next epoch, {repeated} steps repeated")
+
+
+@pytest.mark.faults
+def test_a_submitted_run_that_is_cancelled_saves_its_state(lab: Lab) -> None:
+    run = Submitted(lab, "cancelled")
+    try:
+        run.wait_for(2)
+        line = run.running.stderr.readline()
+        job = re.fullmatch(r"Submitted as (\S+): .*\n", line)[1]
+        cancel = lab.submit("--cancel", job)
+        _, told = cancel.communicate(timeout=120)
+        assert (cancel.returncode, "has stopped" in told) == (0, True), told
+        out, errors = run.running.communicate(timeout=60)
+    finally:
+        end(run.running)
+    assert run.running.returncode == 130, errors
+    assert "Stopped. Go on with" in out
 
 
 @pytest.mark.faults

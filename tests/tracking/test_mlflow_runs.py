@@ -1,4 +1,3 @@
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -142,28 +141,6 @@ def test_a_server_that_is_away_is_told_in_one_sentence_without_the_password(away
     assert time.monotonic() - start < 15
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_git_state_names_the_commit_and_whether_files_differ(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        done = subprocess.run(
-            ["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    assert mlflow_runs.git_state(tmp_path / "nowhere") == {}
-    assert mlflow_runs.git_state(tmp_path) == {}
-    git("init")
-    assert mlflow_runs.git_state(tmp_path) == {}
-    (tmp_path / "file").write_text("1")
-    git("add", "file")
-    git("commit", "-m", "one")
-    (tmp_path / "untracked").write_text("1")
-    commit = git("rev-parse", "HEAD")
-    assert mlflow_runs.git_state(tmp_path) == {"mlflow.source.git.commit": commit, "yolab.git_dirty": "false"}
-    (tmp_path / "file").write_text("2")
-    assert mlflow_runs.git_state(tmp_path)["yolab.git_dirty"] == "true"
 
 
 def test_a_short_run_has_system_metrics_and_a_resumed_one_goes_on_counting(

@@ -24,6 +24,7 @@ from yolab.cli import (
     predict,
     promote,
     runs,
+    submit,
     sweep,
     train,
     ui,
@@ -75,6 +76,7 @@ for verb in (
 ):
     name = verb.__name__.split(".")[-1]
     app.command(name)(getattr(verb, name))
+app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(data.app, name="data")

@@ -34,6 +34,9 @@ OnEnd = Annotated[
     str | None,
     typer.Option(help="A command that gets the result as JSON on its stdin, to tell it on."),
 ]
+Restartable = Annotated[
+    bool, typer.Option("--restartable", help="Go on with what this command began before, if it did, and wait for it.")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the GPU, where there is one.")]
 UriOption = Annotated[
     str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else the file in the storage.")

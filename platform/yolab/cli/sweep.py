@@ -11,6 +11,7 @@ from yolab.cli.output import (
     ExperimentFile,
     OnEnd,
     Overrides,
+    Restartable,
     StorageOption,
     print_table,
     say,
@@ -79,6 +80,7 @@ def run(
     max_cost: MaxCost = None,
     price: Price = None,
     max_concurrent: MaxConcurrent = None,
+    restartable: Restartable = False,
     on_end: OnEnd = None,
     warm_start: Annotated[str | None, typer.Option(help="Let tpe learn from the trials of this sweep.")] = None,
     storage: StorageOption = None,
@@ -93,7 +95,7 @@ def run(
             experiment, space, overrides=overrides or [], name=name, trials=trials, searcher=searcher,
             scheduler=scheduler, objectives=objectives, grace=grace, reduction=reduction, retries=retries,
             warm_start=warm_start, budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent),
-            storage=storage, watcher=watcher,
+            restartable=restartable, storage=storage, watcher=watcher,
         ))  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
 
@@ -115,6 +117,7 @@ def fork(
     max_cost: MaxCost = None,
     price: Price = None,
     max_concurrent: MaxConcurrent = None,
+    restartable: Restartable = False,
     on_end: OnEnd = None,
     storage: StorageOption = None,
     as_json: AsJson = False,
@@ -129,8 +132,8 @@ def fork(
         done = ended(sweep_job.fork(
             source, space, name=name, trials=trials, searcher=searcher, scheduler=scheduler,
             objectives=objectives, grace=grace, reduction=reduction, retries=retries,
-            budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent), storage=storage,
-            watcher=watcher,
+            budget=sweep_job.Budget(max_hours, max_trials, max_cost, price, max_concurrent), restartable=restartable,
+            storage=storage, watcher=watcher,
         ))  # fmt: skip
     show(done, as_json, lambda: _print_trials(done))
 

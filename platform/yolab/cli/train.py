@@ -10,6 +10,7 @@ from yolab.cli.output import (
     ExperimentFile,
     OnEnd,
     Overrides,
+    Restartable,
     StorageOption,
     print_table,
     say,
@@ -24,6 +25,7 @@ def train(
     experiment: ExperimentFile,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run of this name.")] = False,
+    restartable: Restartable = False,
     device: DeviceOption = None,
     profile: Annotated[
         int, typer.Option(min=0, help="Trace so many steps with torch's profiler, as trace.json in the run.")
@@ -42,6 +44,7 @@ def train(
                 experiment,
                 overrides or [],
                 resume=resume,
+                restartable=restartable,
                 device=device,
                 profile_steps=profile,
                 storage=storage,

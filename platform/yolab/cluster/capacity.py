@@ -1,12 +1,16 @@
 """What there is to work with."""
 
 import os
+import time
+from collections.abc import Callable
 
 import torch
 
 from yolab.experiment import Compute
 from yolab.preflight import Capacity
 from yolab.training.precision import Precision
+
+_PATIENCE_SECONDS, _LOOK_SECONDS = 300.0, 5.0
 
 
 def of_this_machine() -> Capacity:
@@ -21,6 +25,19 @@ def capacity() -> Capacity:
     from yolab.cluster.connect import capacity_of_cluster  # only then: importing Ray takes seconds
 
     return capacity_of_cluster()
+
+
+def awaited_capacity(compute: Compute, note: Callable[[str], object]) -> Capacity:
+    """As `capacity`, but wait until there is room for a run, up to five minutes: the nodes of a cluster that was begun
+    again join one by one. `note` hears of it."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    there = capacity()
+    if not there.at_once(compute):
+        note(f"{there.where} has {there}, no room yet for {compute.workers.min} workers: it waits for more nodes.")
+    while not there.at_once(compute) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        there = capacity()
+    return there
 
 
 def auto_precision(compute: Compute) -> str:

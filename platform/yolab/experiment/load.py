@@ -84,6 +84,16 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"data": data, "recipe": recipe})
 
 
+def with_extended(path: Path) -> list[Path]:
+    """Return a YAML file and those that it extends, without what comes with yolab. Raises UsageError."""
+    found: list[Path] = []
+    next_: Path | None = path
+    while next_ and next_ not in found and not next_.resolve().is_relative_to(shipped.ROOT.resolve()):
+        found.append(next_)
+        next_ = _extended(next_, yaml_file.read(next_).get("extends"))
+    return found
+
+
 def _absolute(path: str) -> str:
     return path if is_remote(path) else str(Path(path).resolve())
 
@@ -92,14 +102,17 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UsageError(f"{path} extends itself, by way of {' -> '.join(p.name for p in seen)}.")
     content = yaml_file.read(path)
-    parent = content.pop("extends", None)
+    above = _extended(path, content.pop("extends", None))
+    return merge(_read_with_parents(above, (*seen, path.resolve())), content) if above else content
+
+
+def _extended(path: Path, parent: Any) -> Path | None:
     if parent is None:
-        return content
+        return None
     try:
-        above = shipped.find(shipped.Kind.EXPERIMENT, str(parent), beside=path.parent)
+        return shipped.find(shipped.Kind.EXPERIMENT, str(parent), beside=path.parent)
     except UsageError as error:
         raise UsageError(f"{path} extends {parent}: {error}") from None
-    return merge(_read_with_parents(above, (*seen, path.resolve())), content)
 
 
 def _split_override(text: str) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolab.cluster.capacity import capacity
+from yolab.cluster.capacity import awaited_capacity, capacity
 from yolab.cluster.ray_tune import Trials
 from yolab.errors import UsageError
 from yolab.evaluation.score_names import COUNTS, LATENCY, TRIAL_METRICS
@@ -73,6 +73,7 @@ def sweep(
     retries: int | None = None,
     warm_start: str | None = None,
     budget: Budget = Budget(),  # noqa: B008  # frozen
+    restartable: bool = False,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> SweepResult:
@@ -81,8 +82,9 @@ def sweep(
     `space` is a file, the name of one that comes with yolab (None: compound_scaling), or its content. `trials` None:
     16, or all points of a grid; `searcher` None: random; `scheduler` None: asha, or none for a grid or several
     objectives; `objectives` None: AP; `retries` None: 1. `warm_start` names an earlier sweep that the searcher learns
-    from. Raises UsageError for what can't be meant, before anything is created; KeyboardInterrupt when it was
-    interrupted, with its state saved; YolabError if every trial failed.
+    from. `restartable`: what the same call began before goes on, when nobody works on it any more. Raises UsageError
+    for what can't be meant, before anything is created; KeyboardInterrupt when it was interrupted, with its state
+    saved; YolabError if every trial failed.
     """
     described = experiment_from(experiment, overrides)
     searcher = searcher or "random"
@@ -95,6 +97,7 @@ def sweep(
         grace,
         reduction,
         1 if retries is None else retries,
+        restartable,
     )
     if warm_start and not searchers.find(searcher).learns:
         learning = [kind for kind, row in searchers.SEARCHERS.items() if row.learns]
@@ -115,6 +118,7 @@ def fork(
     reduction: int | None = None,
     retries: int | None = None,
     budget: Budget = Budget(),  # noqa: B008  # frozen
+    restartable: bool = False,
     storage: str | Path | None = None,
     watcher: Watcher = SILENT,
 ) -> SweepResult:
@@ -134,6 +138,7 @@ def fork(
         grace or (asked.grace if "grace" in taken else None),
         reduction or (asked.reduction if "reduction" in taken else None),
         asked.retries if retries is None else retries,
+        restartable,
     )
     return _begin(described, space, plan, source, budget, session, watcher)
 
@@ -162,17 +167,9 @@ def resume(
         raise UsageError(f"{name} can't go on: its data, or the weights that it starts from, have changed since.")
     space = preparation.checked_space(request, str(folder.place))
     searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
-    stop = None
     uri = session.uri_of(checked.experiment)
-    if searcher.is_left(folder.rows()):
-        with folder.held():
-            claim.extend(folder.place, request.work())
-            deliver_left(folder, uri)
-            stop = _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
-    else:
-        deliver_left(folder, uri)
-        watcher.note(f"Nothing is left to do of {name}: `--more-trials N` adds some.")
-    return _result(folder, request, stop)
+    with folder.held():
+        return _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
 
 
 @dataclass(frozen=True)
@@ -187,6 +184,7 @@ class _Plan:
     grace: int | None
     reduction: int | None
     retries: int
+    restartable: bool
 
 
 def _begin(
@@ -203,7 +201,7 @@ def _begin(
     place = session.storage / plan.name
     if not re.fullmatch(NAME, plan.name):
         raise UsageError(f"--name can't be {plan.name!r}: take letters, digits, dots, dashes and underscores.")
-    if place.exists():
+    if place.exists() and not plan.restartable:
         raise UsageError(
             f"There is a run or sweep {plan.name} in {session.storage}: go on by `yolab sweep resume {plan.name}`, or "
             "say another --name."
@@ -213,7 +211,7 @@ def _begin(
     budget.check_scheduler(scheduler)
     given = {"grace": plan.grace, "reduction": plan.reduction}
     settings = schedulers.settings_for(scheduler, described.recipe, None, given)
-    room = capacity()
+    room = awaited_capacity(described.compute, watcher.note) if plan.restartable else capacity()
     checked = check_trials(described, watcher, room)
     request = SweepRequest(
         checked.experiment.model_dump(),
@@ -233,11 +231,16 @@ def _begin(
         request = replace(request, known=preparation.within(parsed, earlier))
     searcher = preparation.searcher_of(request, parsed, checked.experiment, checked.names)
     uri = session.uri_of(checked.experiment)
-    claim.claim(place, request.work())
     folder = SweepFolder(place)
-    with folder.held():
-        stop = _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
-    return _result(folder, request, stop)
+    if place.exists():
+        # other sweeps may have ended since
+        request = replace(request, known=folder.request().known)
+        claim.reclaim(place, request.work())
+        searcher = preparation.searcher_of(request, parsed, checked.experiment, checked.names)
+    else:
+        claim.claim(place, request.work())
+    with folder.held(watcher.note if plan.restartable else None):
+        return _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
 
 
 def _go_on(
@@ -250,9 +253,14 @@ def _go_on(
     uri: str,
     budget: Budget,
     watcher: Watcher,
-) -> Stop | None:
-    """Run what is left of a sweep whose folder is held, and record how it ended; return why it did so before its end,
-    if it did."""
+) -> SweepResult:
+    """Run what is left of a sweep whose folder is held, and record how it ended."""
+    deliver_left(folder, uri)
+    if not searcher.is_left(folder.rows()):
+        watcher.note(f"Nothing is left to do of {folder.name}: `yolab sweep resume --more-trials N` adds some.")
+        folder.record_end(TrialState.FINISHED)
+        return _result(folder, request, None)
+    claim.extend(folder.place, request.work())
     outbox = record.opened(folder.place, checked, folder.key, record.tags_of(checked, "sweep"))
     outbox.deliver(uri)
     of_trials = {tags.SWEEP_TAG: folder.name, tags.SCHEDULER_TAG: request.scheduler}
@@ -272,7 +280,7 @@ def _go_on(
         watcher.note(f"Stopped, because {stop.reason}. {how_to_go_on}")
     elif len(folder.rows()) < (request.trials or 0):
         watcher.note(f"The space had no more than {len(folder.rows())} different points that can be tried.")
-    return stop
+    return _result(folder, request, stop)
 
 
 def _record_end(folder: SweepFolder, outbox: Outbox, request: SweepRequest, space: Space, state: TrialState) -> None:

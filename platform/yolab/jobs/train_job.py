@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from yolab.cluster.capacity import capacity, of_this_machine
+from yolab.cluster.capacity import awaited_capacity, capacity, of_this_machine
 from yolab.data.coco import Dataset
 from yolab.errors import UsageError, is_interruption
 from yolab.evaluation import detections_file
 from yolab.evaluation.metrics import score
 from yolab.evaluation.score_names import METRICS
-from yolab.experiment import Experiment, Overrides
+from yolab.experiment import Compute, Experiment, Overrides
 from yolab.jobs.checking import check, experiment_from
 from yolab.jobs.result import Result
 from yolab.jobs.session import Session
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.models.device import named_device
-from yolab.preflight import CheckedExperiment
+from yolab.preflight import Capacity, CheckedExperiment
 from yolab.reports.evaluation_figures import save_report
 from yolab.search.trial import TrialState
 from yolab.signals import first_noted
@@ -64,6 +64,7 @@ def train(
     overrides: Overrides = (),
     *,
     resume: bool = False,
+    restartable: bool = False,
     device: str | None = None,
     profile_steps: int = 0,
     storage: str | Path | None = None,
@@ -71,8 +72,9 @@ def train(
 ) -> TrainResult:
     """Train one detector, in this process or over `compute.workers` workers of a Ray cluster.
 
-    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; `device` is torch's name of
-    where a run of one worker computes, None: the GPU, where there is one; so many steps are traced by torch's profiler.
+    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; so does `restartable`, if
+    there is one, when nobody works on it any more; `device` is torch's name of where a run of one worker computes,
+    None: the GPU, where there is one; so many steps are traced by torch's profiler.
     Raises UsageError for what can't be meant, before anything is created; YolabError, or whatever
     ended the run, with its state saved and recorded.
     """
@@ -82,18 +84,26 @@ def train(
     if device is not None and not alone:
         raise UsageError(f"--device is for one worker: the cluster gives {asked.compute.workers.max} their devices.")
     own_device = named_device(device) if alone else None
-    checked = check(asked, watcher, of_this_machine() if alone else capacity(), own_device)
+    room = _room(asked.compute, restartable, watcher)
+    checked = check(asked, watcher, room, own_device)
     described = checked.experiment
     # by shards the result is the same, however many go on with it
     work = {"digest": checked.digest, "workers": None if asked.compute.shards else asked.compute.workers.max}
-    place = (claim.last_used if resume else claim.unused)(session.storage, described.name)
-    if not resume and place.name != described.name:
+    goes_on = resume or (restartable and claim.last_numbered(session.storage, described.name) is not None)
+    place = (claim.last_used if goes_on else claim.unused)(session.storage, described.name)
+    if not goes_on and place.name != described.name:
         watcher.note(f"There is a run {described.name} already: this one is {place.name}.")
     uri = session.uri_of(described)
-    key = claim.reclaim(place, work) if resume else claim.claim(place, work)
+    key = claim.reclaim(place, work) if goes_on else claim.claim(place, work)
     hold = Hold(place)
-    with hold.held():
+    with hold.awaited(watcher.note) if restartable else hold.held():
         return _tracked(checked, hold, key, uri, own_device, profile_steps, watcher)
+
+
+def _room(compute: Compute, restartable: bool, watcher: Watcher) -> Capacity:
+    if compute.workers.max == 1:
+        return of_this_machine()
+    return awaited_capacity(compute, watcher.note) if restartable else capacity()
 
 
 def _tracked(

@@ -2,7 +2,7 @@
 and whether it should stop. Every command reads it here."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,9 +120,10 @@ class SweepFolder:
             raise UsageError(f"Another command works on {self.place}: let it end, or `yolab sweep stop {self.name}`.")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Be the one who works on it inside the block; see `Hold.held`."""
-        with self.hold.held():
+    def held(self, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
+        """Be the one who works on it inside the block; see `Hold.held`, or, if somebody hears of `waiting`,
+        `Hold.awaited`."""
+        with self.hold.awaited(waiting) if waiting else self.hold.held():
             self.place.remove(_ENDED)
             self.stop_sign.take_down()
             try:

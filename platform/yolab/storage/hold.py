@@ -4,7 +4,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -14,7 +14,7 @@ from yolab.polling import every_second
 from yolab.storage.place import Storage
 
 _BEAT_SECONDS = 2.0
-_WAIT_SECONDS = 0.1
+_WAIT_SECONDS = 0.5
 _ALIVE_SECONDS = 15.0  # without a sign of life, before its command counts as killed
 
 
@@ -70,9 +70,12 @@ class Hold:
             yield
 
     @contextmanager
-    def awaited(self) -> Iterator[None]:
-        """As `held`, but wait as long as another one works on it."""
+    def awaited(self, note: Callable[[str], object] | None = None) -> Iterator[None]:
+        """As `held`, but wait as long as another one works on it, of which `note` hears."""
         while not self._taken():
+            if note:
+                note(f"Another command works on {self.place}: this one waits until it has ended.")
+                note = None
             time.sleep(_WAIT_SECONDS)
         with self._kept():
             yield

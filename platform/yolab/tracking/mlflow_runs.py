@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -231,15 +230,6 @@ def list_runs(
         return [_as_dict(run, names, uri) for run in runs]
 
 
-def git_state(folder: Path) -> dict[str, str]:
-    """Return the tags that name the commit a folder is at, and whether tracked files differ from it; {} outside git."""
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    if not commit:
-        return {}
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"mlflow.source.git.commit": commit, "yolab.git_dirty": "true" if changes else "false"}
-
-
 @contextmanager
 def system_metrics(uri: str, run_id: Callable[[], str | None]) -> Iterator[None]:
     """Log the load of this machine every 5 seconds as MLflow's `system/…` metrics, once the run has an id.
@@ -339,12 +329,3 @@ def _as_dict(run: Any, experiment_names: Mapping[str, str], uri: str) -> dict[st
         "end_time": None if running else run.info.end_time,  # a resumed run still has its former one
         "parent_id": run.data.tags.get(PARENT_TAG),
     }
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """Return what git says, or nothing if it fails or isn't there."""
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -17,6 +17,7 @@ from yolab.models.spec import DetectorSpec
 from yolab.preflight import CheckedExperiment
 from yolab.storage import Storage, is_remote
 from yolab.tracking import mlflow_runs
+from yolab.tracking.commit import commit_tags
 from yolab.tracking.data_version import data_version
 from yolab.tracking.mlflow_uri import without_password
 from yolab.tracking.outbox import Outbox
@@ -70,7 +71,7 @@ def tags_of(checked: CheckedExperiment, kind: str) -> dict[str, str]:
         DATA_DIGEST_TAG: checked.data_digest,
         DATA_VERSION_TAG: version.md5 if version else "not pinned",
         "yolab.data_pinned_by": str(version.pin_file) if version else "",
-        **mlflow_runs.git_state(Path.cwd()),
+        **commit_tags(Path.cwd()),
     }
     return tags | {f"yolab.skipped.{fault}": str(count) for fault, count in checked.data.skipped.items()}
 
