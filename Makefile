@@ -5,6 +5,7 @@
 # make cluster-demo what docs/cluster.md tells, on three nodes in network namespaces
 # make faults       everything that may happen to a cluster while a run trains on it, half an hour
 # make soak         a sweep under thirty faults, drawn by a seed: make soak SEED=0, half an hour
+# make deploy       the files in platform/deploy, from its lab.yaml
 # make lint         ruff and mypy
 # make fuzz         20 000 spoiled inputs for the readers of data sets, YAML, weights, checkpoints and ONNX
 
@@ -15,7 +16,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 export DVC_NO_ANALYTICS = 1
 
-.PHONY: setup demo test acceptance cluster-demo faults soak lint fuzz lock
+.PHONY: setup demo test acceptance cluster-demo faults soak deploy lint fuzz lock
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -42,6 +43,9 @@ SEED ?= 0
 
 soak: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SEED)
+
+deploy: setup
+	@PYTHONPATH=platform $(BIN)/python -m deploy
 
 lint: setup
 	$(BIN)/ruff check .

@@ -188,11 +188,9 @@ def answer_503_for_30_seconds_then_cut_an_upload(work: Work) -> None:
 
 def announce_that_a_node_is_taken_away(work: Work) -> None:
     nodes, node = work.lab.nodes, work.lab.other_node()
-    [found] = [each for each, address in nodes.there().items() if address == nodes.address(node)]
-    drain = [str(Path(sys.executable).with_name("ray")), "drain-node", "--node-id", found]
-    drain += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
-    drain += ["--deadline-remaining-seconds", "20"]
-    done = nodes.run(drain, work.lab.folder)
+    drain = [str(Path(sys.executable).with_name("ray")), "drain-node", "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
+    drain += ["--reason-message", "spot", "--deadline-remaining-seconds", "20"]
+    done = nodes.run(drain, work.lab.folder, node)
     assert done.returncode == 0, done.stderr
 
 

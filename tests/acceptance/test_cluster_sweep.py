@@ -58,9 +58,8 @@ def run(place: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
 
 def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_forked(place):
     objectives = ("--objective", "ap", "--objective", "gflops", "--objective", "latency_ms")
-    search = start(
-        place, "sweep", "experiment.yaml", "--space", "all.yaml", "--searcher", "tpe", *objectives, "--trials", "40"
-    )
+    asked = ("sweep", "experiment.yaml", "--space", "all.yaml", "--searcher", "tpe", *objectives, "--restartable")
+    search = start(place, *asked, "--trials", "40")
     events = SweepFolder(Folder(place / "runs" / "tiny"))
     while events.ended() < 2 and search.poll() is None:
         time.sleep(0.2)
@@ -70,7 +69,9 @@ def test_tpe_finds_a_front_under_constraints_stops_when_told_goes_on_and_is_fork
     assert "asked to by `yolab sweep stop`" in errors
     assert 2 <= events.ended() < 40
 
-    out, _ = run(place, "sweep", "resume", "tiny", "--max-trials", "2", "--json")
+    _, errors = run(place, *asked, "--trials", "50", code=2)
+    assert "what it does was described otherwise (trials)" in errors
+    out, _ = run(place, *asked, "--trials", "40", "--max-trials", "2", "--json")
     rows = json.loads(out)["trials"]
     assert any(row["front"] for row in rows)
     assert all(row["params"] <= 120e3 for row in rows)

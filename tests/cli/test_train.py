@@ -220,6 +220,19 @@ def test_a_run_that_somebody_works_on_is_not_resumed(yolab, trained, monkeypatch
     assert (done.code, "Another command works on" in done.err) == (2, True)
 
 
+def test_a_command_that_may_be_begun_again_waits_until_nobody_works_on_its_run(yolab, trained, monkeypatch):
+    folder, printed = trained
+    monkeypatch.chdir(folder)
+    with Hold(Folder(folder / "runs" / "tiny")).held():
+        words = [sys.executable, "-m", "yolab.cli", "train", "tiny.yaml", "--restartable", "--json"]
+        waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while "this one waits until it has ended" not in (line := waiting.stderr.readline()):
+            assert line, "it didn't wait"
+        assert waiting.poll() is None
+    out, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, json.loads(out)) == (0, printed)
+
+
 def stopped(
     folder: Path, stop: signal.Signals, tell: Callable[[int, int], None], *overrides: str, **answers: Any
 ) -> None:
@@ -274,12 +287,12 @@ def test_an_interruption_ends_as_one_though_cleaning_up_stumbles_over_it(yolab, 
 
 
 @pytest.mark.parametrize(
-    ("stop", "answers"),
-    [(signal.SIGINT, {}), (signal.SIGTERM, {"SIGINT": signal.SIG_IGN})],
+    ("stop", "answers", "again"),
+    [(signal.SIGINT, {}, "--resume"), (signal.SIGTERM, {"SIGINT": signal.SIG_IGN}, "--restartable")],
     ids=["Ctrl-C", "SIGTERM in the background of a script, where Ctrl-C is ignored"],
 )
 def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(
-    stop, answers, yolab, small_set, tmp_path, monkeypatch
+    stop, answers, again, yolab, small_set, tmp_path, monkeypatch
 ):
     write_experiment(tmp_path, small_set, recipe__epochs=40, recipe__evaluate_every=40)
     stopped(tmp_path, stop, os.kill, **answers)
@@ -287,8 +300,8 @@ def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 
     monkeypatch.chdir(tmp_path)
-    assert yolab("train", "tiny.yaml", "recipe.optimiser.lr=0.02", "--resume").code == 2
-    done = yolab("train", "tiny.yaml", "--resume")
+    assert yolab("train", "tiny.yaml", "recipe.optimiser.lr=0.02", again).code == 2
+    done = yolab("train", "tiny.yaml", again)
     assert done.code == 0, done.err
     assert "epoch 1/40" not in done.err
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["FINISHED"]

@@ -32,4 +32,4 @@ def test_a_fork_is_as_its_source_in_what_is_left_out(
     monkeypatch.setattr(sweep_job, "_begin", lambda described, space, plan, *more: asked.append(plan))
     sweep_job.fork("search", "recipe", storage=tmp_path, **said)
     kept = {"searcher": "tpe", "scheduler": "asha", "objectives": ("ap",), "trials": 7, "grace": 9, "reduction": 4}
-    assert vars(asked[0]) == {"name": "search-fork", "retries": 2} | kept | changed
+    assert vars(asked[0]) == {"name": "search-fork", "retries": 2, "restartable": False} | kept | changed

@@ -88,7 +88,7 @@ def with_extended(path: Path) -> list[Path]:
     """Return a YAML file and those that it extends, without what comes with yolab. Raises UsageError."""
     found: list[Path] = []
     next_: Path | None = path
-    while next_ and next_ not in found and not next_.resolve().is_relative_to(shipped.ROOT.resolve()):
+    while next_ and next_ not in found and not next_.is_relative_to(shipped.ROOT):
         found.append(next_)
         next_ = _extended(next_, yaml_file.read(next_).get("extends"))
     return found

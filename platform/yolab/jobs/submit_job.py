@@ -68,7 +68,7 @@ def submit(
             numbers = [int(name.rpartition("-")[2]) for name in jobs.names() if re.fullmatch(rf"{stem}-\d+", name)]
             name = f"{stem}-{max(numbers, default=0) + 1}"
             jobs.begin(name, f"exec python -m yolab.cli {shlex.join(words)}", wheel, folder, variables, cpus, gpus)
-            watcher.note(f"Submitted as {name}: Ctrl-C leaves it there, `yolab submit --attach {name}` goes back to it.")
+            watcher.note(f"Submitted as {name}: Ctrl-C leaves it there, `yolab submit --attach {name}` returns to it.")
             return name
 
         name = _running(jobs, stem)
