@@ -200,6 +200,28 @@ def require_undisturbed(run: Run, run_id: str, scratch: Path) -> None:
             pass  # whole, as its manifest says
 
 
+@pytest.mark.faults
+def test_a_node_that_loses_workers_twice_is_named_and_avoided(lab: Lab, tmp_path: Path) -> None:
+    run = Run(lab, "avoiding", ("compute.workers=2", f"recipe.epochs={2 * EPOCHS}"))
+    try:
+        run.wait_for(2)
+        [*_, (bad, worker)] = lab.workers()
+        worker.kill()
+        begun = len(run.epochs())
+        while bad not in (there := dict(lab.workers())) or there[bad].pid == worker.pid:
+            run.wait_for(begun)
+            time.sleep(0.2)
+        run.wait_for(begun + 2)
+        dict(lab.workers())[bad].kill()
+        run.wait_for(len(run.epochs()) + 1)
+        assert bad not in dict(lab.workers())
+        _, errors = run.running.communicate(timeout=200)
+    finally:
+        end(run.running)
+    assert run.running.returncode == 0, errors
+    assert f"The node {lab.nodes.address(bad)} has lost workers of this run 2 times" in errors
+
+
 class Submitted(Run):
     """A run that the cluster does for somebody elsewhere."""
 

@@ -16,7 +16,7 @@ README = (REPOSITORY / "README.md").read_text()
 
 # What isn't run, by a part of the command, and why. What stands in the README runs unless it is named here.
 SKIPPED = {
-    "compute.workers=8": "needs a cluster",
+    "compute.workers=8": "needs a cluster; test_faults.py",
     "compute.workers={min": "needs a cluster; test_elastic.py",
     "data import": "needs a data set in another layout; tests/data/test_formats.py",
     "data split": "needs a data set in one piece; tests/data/test_split.py",

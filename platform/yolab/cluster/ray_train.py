@@ -17,9 +17,11 @@ import torch
 from ray import train as ray_train
 from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from yolab.cluster.avoided_nodes import OWN_SECONDS, AvoidedNodes
 from yolab.cluster.connect import connected
 from yolab.cluster.exported import Exported
 from yolab.cluster.interface import TorchOverNodeAddresses
@@ -42,6 +44,7 @@ from yolab.training.distributed import Workers
 from yolab.training.leaving import Leaving
 from yolab.training.loop import train
 from yolab.training.reporter import Observer, Reporter
+from yolab.training.stopwatch import OWN_PHASES
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]  # epoch (from 1), its metrics
 
@@ -82,6 +85,8 @@ class EpochTeller(Observer):
         self._hear(epoch, metrics)
         known = {name: metrics[name] for name in ("loss", "epoch_seconds", "workers") if name in metrics}
         seconds = time.perf_counter() - self._started
+        phases = [metrics[name] for phase in OWN_PHASES if (name := f"step_{phase}_seconds") in metrics]
+        known |= {OWN_SECONDS: sum(phases)} if phases else {}
         self._tell({**self.scores, **known, "epoch": epoch, SECONDS: seconds, _SCORED: "ap" in metrics})
 
     def end(self) -> None:
@@ -120,14 +125,16 @@ class _Forwarder(UserCallback):
         self.told.put(metrics[0])
 
 
-def _announcing(told: Queue, on_epoch: OnEpoch) -> Callable[[], None]:
-    """Return a function that announces the epochs in a queue; those that were repeated, once."""
+def _announcing(told: Queue, on_epoch: OnEpoch, note: Callable[[str], None]) -> Callable[[], None]:
+    """Return a function that announces the epochs in a queue, those that were repeated, once; and the notes there."""
     announced = 0
 
     def look() -> None:
         nonlocal announced
         for metrics in told.get_nowait_batch(told.size()):
-            if metrics["epoch"] > announced:
+            if isinstance(metrics, str):
+                note(metrics)
+            elif metrics["epoch"] > announced:
                 announced = metrics["epoch"]
                 hidden = () if metrics[_SCORED] else TRIAL_METRICS  # of an earlier epoch
                 on_epoch(announced, {name: value for name, value in metrics.items() if name not in hidden})
@@ -157,12 +164,13 @@ def run(
         epochs, sign = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), StopSign(place)
         sign.take_down()
         driver = secrets.token_hex(4)
+        callbacks = [_Forwarder(epochs), AvoidedNodes(place, experiment.compute, epochs.put)]
         waiting = Waiting(experiment.compute, lambda: Starts.of(place, driver).in_a_row > 0, note)
-        arguments = (experiment, ray.put(data), place, hold, uri, [_Forwarder(epochs)], sign, driver, profile_steps)
+        arguments = (experiment, ray.put(data), place, hold, uri, callbacks, sign, driver, profile_steps)
         try:
             with (
                 first_noted() as told,
-                every_second(_announcing(epochs, on_epoch)),
+                every_second(_announcing(epochs, on_epoch, note)),
                 every_second(waiting.look),
                 insisting(sign, told),
             ):
@@ -177,7 +185,7 @@ def fit(
     place: Storage,
     hold: Hold,
     uri: str,
-    callbacks: Sequence[UserCallback],
+    callbacks: Sequence[RayTrainCallback],
     sign: StopSign,
     driver: str,
     profile_steps: int = 0,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import pickle
 import secrets
 import sys
@@ -19,6 +20,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from yolab.cluster import ray_train
+from yolab.cluster.avoided_nodes import AvoidedNodes
 from yolab.cluster.connect import TRIAL_RESOURCE
 from yolab.cluster.exported import Exported
 from yolab.cluster.nodes import require_reach
@@ -49,6 +51,8 @@ from yolab.training.leaving import Leaving
 from yolab.training.loop import train
 from yolab.training.patience import ended_by_patience
 from yolab.training.reporter import Observer, Reporter
+
+logger = logging.getLogger("yolab")
 
 _KEPT_FOR_OTHERS = 4  # checkpoints, where other trials go on from them
 _HANDED_ON = "checkpoint.pickle"  # what Tune hands on between trials: where the checkpoint is
@@ -180,7 +184,8 @@ def _trial(config: dict[str, Any], trials: Trials, key: str, data: ray.ObjectRef
             raise KeyboardInterrupt
         if experiment.compute.workers.max > 1:
             with _telling_tune() as callback:
-                ray_train.fit(experiment, data, place, hold, trials.uri, [callback], sign, driver)
+                callbacks = [callback, AvoidedNodes(place, experiment.compute, logger.warning)]
+                ray_train.fit(experiment, data, place, hold, trials.uri, callbacks, sign, driver)
             return
         count_start(place, driver, checkpoints)
         if trials.with_latency:

@@ -51,6 +51,11 @@ def count_start(place: Storage, driver: str, checkpoints: Checkpoints) -> str:
     return state
 
 
+def has_started(place: Storage) -> bool:
+    """Return whether the run in a place was ever begun: it has found room."""
+    return place.exists(_FILE)
+
+
 def count_failure(place: Storage, driver: str) -> int:
     """Count that it failed by itself; return how often it has."""
     starts = Starts.of(place, driver)

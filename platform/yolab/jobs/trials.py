@@ -6,6 +6,7 @@ import time
 from yolab.cluster import ray_tune
 from yolab.cluster.connect import connected
 from yolab.cluster.ray_tune import Trials
+from yolab.cluster.starts import has_started
 from yolab.cluster.waiting import Waiting
 from yolab.errors import UsageError, is_interruption
 from yolab.jobs.watcher import Watcher
@@ -43,7 +44,9 @@ def run_trials(
     heard.news()  # nor is what was told before a resume
 
     def has_begun() -> bool:
-        return any(state_of(row) is TrialState.RUNNING for row in seen.rows().values())
+        running = [name for name, row in seen.rows().items() if state_of(row) is TrialState.RUNNING]
+        # the workers of a trial that has several find room for themselves
+        return bool(running) and all(has_started(seen.place / name) for name in running)
 
     waiting = Waiting(trials.checked.experiment.compute, has_begun, watcher.note)
 

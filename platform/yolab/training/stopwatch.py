@@ -5,6 +5,7 @@ import time
 import torch
 
 PHASES = ("data", "forward", "loss", "backward", "exchange", "optimiser")
+OWN_PHASES = tuple(phase for phase in PHASES if phase != "exchange")  # without the wait for other workers
 
 
 class Stopwatch:
