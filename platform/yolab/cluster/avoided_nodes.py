@@ -23,7 +23,7 @@ _LOST = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError)
 _FREED_SECONDS = 5.0  # after its workers have ended, until Ray counts their room as free
 
 
-class AvoidedNodes(ControllerCallback, WorkerGroupCallback, ReportCallback):  # type: ignore[misc]
+class AvoidedNodes(ControllerCallback, WorkerGroupCallback, ReportCallback):
     """Ray Train's controller calls it. A node has lost workers of the run twice, or one there takes three times as long
     for a step as their median: `tell` hears of it, and workers start on others as long as these have room.
 
