@@ -49,7 +49,7 @@ from yolab.tracking.mlflow_runs import client, list_runs
 TRIALS, FAULTS = 24, 30
 EPOCHS = {"none": 60, "asha": 120}  # enough for all faults
 GRACE, REDUCTION = 24, 2
-PAUSE_SECONDS = (2.0, 12.0)  # between two faults
+PAUSE_SECONDS = (5.0, 15.0)  # between two faults
 
 
 @dataclass

@@ -153,7 +153,7 @@ def test_a_run_whose_server_is_killed_ends_well_arrives_when_it_is_resumed_and_i
         assert document_of(start(place, port, "train", "tiny.yaml", "--resume"))["ap"] == trained["ap"]
         [run] = mlflow_runs.list_runs(uri)
         assert (run["run_id"], run["status"], run["tags"]["yolab.weights"]) == (
-            trained["run_id"], "FINISHED", trained["weights"],
+            trained["run_id"], "FINISHED", "tiny/weights.safetensors",
         )  # fmt: skip
         client = mlflow_runs.client(uri)
         steps = [point.step for point in client.get_metric_history(run["run_id"], "val/ap")]
@@ -186,8 +186,8 @@ def test_a_sweep_whose_server_is_killed_ends_well_and_arrives_when_it_is_resumed
         assert [(run["name"], run["status"], run["parent_id"]) for run in trials] == [
             (f"trial-{number:03d}", "FINISHED", parent["run_id"]) for number in range(3)
         ]
-        weights = {run["name"]: run["tags"]["yolab.weights"] for run in trials}
-        assert weights == {trial["trial"]: trial["weights"] for trial in found["trials"]}
+        weights = {run["name"]: str(place / "kept" / run["tags"]["yolab.weights"]) for run in trials}
+        assert weights == {trial["trial"]: str(place / trial["weights"]) for trial in found["trials"]}
         for run in trials:
             history = mlflow_runs.client(uri).get_metric_history(run["run_id"], "val/ap")
             assert [point.step for point in history] == [1, 2, 3, 4]

@@ -96,6 +96,18 @@ def test_a_trial_that_began_without_tunes_knowledge_is_given_again_with_its_poin
     assert name == "trial-001"
 
 
+@pytest.mark.parametrize("searcher", ["random", "tpe"])
+def test_a_trial_that_was_lost_before_it_began_comes_again_beside_those_after_it(searcher):
+    peace = {row["trial"]: row for row in run(sampled(searcher), lambda point: 0.0)}
+    rows = {name: row for name, row in peace.items() if name not in ("trial-003", "trial-005")}
+    given = {}
+    while found := sampled(searcher).suggest(given, rows):
+        given |= dict([found])
+    assert set(given) == {"trial-003", "trial-005"}
+    if searcher == "random":
+        assert given == {name: peace[name]["point"] for name in given}
+
+
 def test_what_is_listed_comes_in_order_and_failures_come_again():
     listed = ListSearcher({"a": {"seed": 0}, "b": {"seed": 1}})
     assert listed.suggest({}, {}) == ("a", {"seed": 0})

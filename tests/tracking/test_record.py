@@ -10,7 +10,7 @@ from yolab.errors import UsageError
 from yolab.experiment import build
 from yolab.search.trial import TrialState
 from yolab.storage import Folder
-from yolab.tracking import mlflow_runs, record
+from yolab.tracking import find_runs, mlflow_runs, record
 from yolab.tracking.outbox import Outbox
 from yolab.tracking.tags import KIND_TAG, WEIGHTS_TAG
 
@@ -84,14 +84,13 @@ def test_a_storage_that_was_moved_is_read_and_not_written_to_where_it_was(
 ) -> None:
     storage, moved = tmp_path / "runs", tmp_path / "moved"
     outbox = opened(small_set, storage / "run")
-    weights = storage / "run" / "weights.safetensors"
-    weights.write_bytes(b"weights")
-    outbox.end(TrialState.FINISHED, tags={WEIGHTS_TAG: str(weights)})
+    (storage / "run" / "weights.safetensors").write_bytes(b"weights")
+    outbox.end(TrialState.FINISHED, tags={WEIGHTS_TAG: "run/weights.safetensors"})
     outbox.deliver(mlflow_uri)
     storage.rename(moved)
     uri = f"sqlite:///{moved}/mlflow.db"
     [run] = mlflow_runs.list_runs(uri)
-    assert run["tags"][WEIGHTS_TAG] == str(moved / "run" / "weights.safetensors")
+    assert find_runs.weights_of(run, Folder(moved)) == str(moved / "run" / "weights.safetensors")
     assert mlflow_runs.fetch(uri, run["run_id"], record.EXPERIMENT, tmp_path) == tmp_path / record.EXPERIMENT
     with pytest.raises(UsageError, match=f"{moved} was moved or copied from {storage}"):
         opened(small_set, moved / "run").deliver(uri)

@@ -296,9 +296,9 @@ class _Recorder(tune.Callback):
         had_all = known["epoch"] == row["epochs"] or ended_by_patience(row.get("patience"), newest)
         state = TrialState.FINISHED if had_all else TrialState.STOPPED_EARLY
         checkpoints.deliver(WEIGHTS, JOURNAL)
-        weights, outbox = str(place / WEIGHTS), self._outbox(trial)
-        outbox.end(state, {"trial_seconds": row.get(_WORKED, 0.0)}, {tags.WEIGHTS_TAG: weights})
-        self._write(trial, state, known, weights=weights, run_id=outbox.run_id)
+        where, outbox = f"{self.folder.name}/{place.name}/{WEIGHTS}", self._outbox(trial)
+        outbox.end(state, {"trial_seconds": row.get(_WORKED, 0.0)}, {tags.WEIGHTS_TAG: where})
+        self._write(trial, state, known, weights=str(place / WEIGHTS), run_id=outbox.run_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config[NAME]

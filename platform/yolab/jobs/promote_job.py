@@ -70,6 +70,6 @@ def promote(
             )
         run = registry.source_run(session.uri, str(source))
     watcher.progress(f"Promoting {run['name']}")
-    done = registry.promote(session.uri, run, model, min_ap50)
+    done = registry.promote(session.uri, run, session.place, model, min_ap50)
     gates = tuple((verdict.gate, verdict.measured) for verdict in done.verdicts)
     return PromoteResult(done.name, done.version, done.run_name, done.new, gates, done.metrics)

@@ -139,7 +139,7 @@ def _tracked(
             raise
         outbox.file(WEIGHTS)
         _draw(checked.data.val, place, outbox)
-        outbox.end(TrialState.FINISHED, metrics, {tags.WEIGHTS_TAG: weights})
+        outbox.end(TrialState.FINISHED, metrics, {tags.WEIGHTS_TAG: f"{place.name}/{WEIGHTS}"})
         delivery.add(outbox)
     return TrainResult(place.name, str(outbox.run_id), weights, metrics)
 

@@ -75,7 +75,8 @@ def _file(weights: str | Path, storage: str | Path | None) -> Iterator[Path]:
     if run is None:
         yield Path(weights)
         return
-    from yolab.tracking.tags import WEIGHTS_TAG
+    from yolab.jobs.session import Session
+    from yolab.tracking.find_runs import weights_of  # as above
 
     with tempfile.TemporaryDirectory() as scratch:
-        yield local_file(run["tags"][WEIGHTS_TAG], Path(scratch))
+        yield local_file(weights_of(run, Session.at(storage).place), Path(scratch))

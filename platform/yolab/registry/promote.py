@@ -21,7 +21,7 @@ from yolab.models.spec import DetectorSpec
 from yolab.registry import gates, package
 from yolab.registry.gates import Verdict
 from yolab.search.trial import TrialState
-from yolab.storage import is_remote, local_file
+from yolab.storage import Storage, is_remote, local_file
 from yolab.tracking import find_runs, mlflow_runs, record, tags
 
 CHAMPION = "champion"
@@ -74,14 +74,15 @@ def imported_run(uri: str, weights_file: Path, data: str, split: str) -> dict[st
     return find_runs.named_run(uri, run_id)
 
 
-def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Promotion:
-    """Fold the model of a run, let it prove itself on the run's validation split, register it and make it champion.
+def promote(uri: str, run: dict[str, Any], storage: Storage, name: str, least_ap50: float) -> Promotion:
+    """Fold the model of a run, whose weights are in the `storage`, let it prove itself on the run's validation split,
+    register it and make it champion.
 
     Nothing is registered if these very weights are the champion already. Raises GateError if a gate says no, YolabError
     if MLflow can't be used.
     """
     called = find_runs.place_of(run)
-    fingerprint, trained, about = _weights_of(run, called)
+    fingerprint, trained, about = _weights_of(run, storage, called)
     champion = _champion(uri, name)
     if champion is not None and champion.tags.get(_FINGERPRINT_TAG) == fingerprint:
         metrics = _metrics_in(champion.tags)
@@ -106,15 +107,15 @@ def promote(uri: str, run: dict[str, Any], name: str, least_ap50: float) -> Prom
     return Promotion(name, version, called, True, verdicts, metrics)
 
 
-def _weights_of(run: dict[str, Any], called: str) -> tuple[str, Detector, DetectorSpec]:
+def _weights_of(run: dict[str, Any], storage: Storage, called: str) -> tuple[str, Detector, DetectorSpec]:
     """Return the fingerprint of a run's weights, and its detector. Raises UsageError if they are gone."""
-    where = run["tags"][tags.WEIGHTS_TAG]
+    where = find_runs.weights_of(run, storage)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             file = local_file(where, Path(scratch))
             return weights.fingerprint(file), *weights.load(file)
         except FileNotFoundError:
-            raise UsageError(f"The weights of {called} are no longer at {where}: train it again.") from None
+            raise UsageError(f"The weights of {called} are not at {where}: say which --storage has them.") from None
 
 
 def _require(verdicts: Iterable[Verdict], run_name: str) -> None:

@@ -77,17 +77,20 @@ class SampledSearcher:
         so_far = running | dict(rows)
         if len(so_far) >= self.trials:
             return None
-        point = self._propose(list(so_far.values()))
-        return None if point is None else (f"trial-{len(so_far):03d}", point)
+        # one before others may be missing: Tune was killed, or its node lost, before it had begun
+        number = next(number for number in itertools.count() if _trial_name(number) not in so_far)
+        point = self._propose(number, so_far)
+        return None if point is None else (_trial_name(number), point)
 
     def is_left(self, rows: Mapping[str, Row]) -> bool:
         return any(not state_of(row).has_ended for row in rows.values()) or self.suggest({}, rows) is not None
 
-    def _propose(self, so_far: Sequence[Row]) -> Point | None:
-        """Return a new point that nothing forbids; the same one for the same trials so far."""
-        seen = [row[POINT] for row in so_far]
-        seed = int(np.random.default_rng([self.base.seed, len(so_far)]).integers(2**31))
-        learned = itertools.islice(self._learned(so_far, seed), _LEARNED_DRAWS if self.sampler else 0)
+    def _propose(self, number: int, so_far: Mapping[str, Row]) -> Point | None:
+        """Return a point that nothing forbids, and no trial before that number has; at random it is the same one,
+        whatever trials there are after it."""
+        seen = [so_far[_trial_name(before)][POINT] for before in range(number)]
+        seed = int(np.random.default_rng([self.base.seed, number]).integers(2**31))
+        learned = itertools.islice(self._learned(list(so_far.values()), seed), _LEARNED_DRAWS if self.sampler else 0)
         for point in itertools.chain(learned, itertools.islice(anywhere(self.space, seed), _RANDOM_DRAWS)):
             if point not in seen:
                 if why_not(self.space, self.base, self.names, point) is None:
@@ -148,7 +151,11 @@ def sampled(help: str, sampler: Callable[[int], BaseSampler] | None) -> Searcher
 def _grid(request: SweepRequest, space: Space, base: Experiment, names: tuple[str, ...]) -> Searcher:
     possible = (point for point in space.points() or () if not why_not(space, base, names, point))
     chosen = possible if request.trials is None else itertools.islice(possible, request.trials)
-    return ListSearcher({f"trial-{number:03d}": point for number, point in enumerate(chosen)})
+    return ListSearcher({_trial_name(number): point for number, point in enumerate(chosen)})
+
+
+def _trial_name(number: int) -> str:
+    return f"trial-{number:03d}"
 
 
 def _not_endless(space: Space) -> str | None:

@@ -37,17 +37,6 @@ def found_here(uri: str, run_id: str, artifact: str) -> Path | None:
     return path if path and path.exists() else None
 
 
-def path_here(uri: str, artifacts: str, path: str) -> str:
-    """Return where a file of the storage is now, such as a run's weights; `artifacts` is the URI that MLflow has of the
-    run's, which tells where the storage was."""
-    here, there = folder_of(uri), _local(artifacts)
-    match there.parts if there else ():
-        case (*storage, "artifacts", _, "artifacts") if here and Path(path).is_relative_to(Path(*storage)):
-            moved = here.parent / Path(path).relative_to(Path(*storage))
-            return str(moved) if moved.exists() else path
-    return path
-
-
 def _local(artifacts: str) -> Path | None:
     """Return the folder of a file: URI, None for others."""
     parts = urlsplit(artifacts)

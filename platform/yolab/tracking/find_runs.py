@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from yolab.errors import UsageError
 from yolab.experiment import did_you_mean
 from yolab.search.schedulers import changes_points
 from yolab.search.trial import NAME, OBJECTIVES, POINT, Row, TrialState
+from yolab.storage import Storage, is_remote
 from yolab.tracking.mlflow_runs import STATE_TAG, list_runs
 from yolab.tracking.mlflow_uri import without_password
 from yolab.tracking.tags import (
@@ -98,6 +100,13 @@ def place_of(run: Mapping[str, Any]) -> str:
     """Return where a run is in the storage: its name, with that of its sweep or table before it."""
     parent = run["tags"].get(SWEEP_TAG)
     return f"{parent}/{run['name']}" if parent else str(run["name"])
+
+
+def weights_of(run: Mapping[str, Any], storage: Storage) -> str:
+    """Return where the weights of a run are that has ended: in the storage, wherever that is now; or, of weights that
+    were imported, where they were."""
+    where = str(run["tags"][WEIGHTS_TAG])
+    return where if is_remote(where) or Path(where).is_absolute() else f"{storage}/{where}"
 
 
 def runs_of_recipe(uri: str, run: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from yolab.experiment import did_you_mean
 from yolab.search.trial import TrialState
 from yolab.tracking import artifacts_beside, metric_names
 from yolab.tracking.mlflow_uri import database_is_missing, knock, without_password, without_password_of
-from yolab.tracking.tags import NAME_TAG, WEIGHTS_TAG
+from yolab.tracking.tags import NAME_TAG
 
 KEY_TAG = "yolab.key"
 STATE_TAG = "yolab.state"
@@ -227,7 +227,7 @@ def list_runs(
             raise UsageError(f"MLflow can't read the filter {where!r}: {str(error).splitlines()[0]}") from None
         if len(wanted) > 1:
             runs = sorted({run.info.run_id: run for run in runs}.values(), key=lambda run: -run.info.start_time)
-        return [_as_dict(run, names, uri) for run in runs]
+        return [_as_dict(run, names) for run in runs]
 
 
 @contextmanager
@@ -310,10 +310,8 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
             return
 
 
-def _as_dict(run: Any, experiment_names: Mapping[str, str], uri: str) -> dict[str, Any]:
+def _as_dict(run: Any, experiment_names: Mapping[str, str]) -> dict[str, Any]:
     tags = dict(run.data.tags)
-    if WEIGHTS_TAG in tags:
-        tags[WEIGHTS_TAG] = artifacts_beside.path_here(uri, run.info.artifact_uri, tags[WEIGHTS_TAG])
     params = dict(run.data.params)
     counts = {name: float(params[name]) for name in COUNTS if name in params}  # an earlier yolab had them there
     running = run.info.status == TrialState.RUNNING.mlflow_status

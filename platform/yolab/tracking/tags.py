@@ -11,5 +11,5 @@ POINT_TAG = "yolab.point"  # of a trial: its values by dotted path, JSON
 SCHEDULER_TAG = "yolab.scheduler"
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows as the description, Markdown
 TABLE_TAG, ROW_TAG = "yolab.table", "yolab.row"
-WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are
+WEIGHTS_TAG = "yolab.weights"  # where the weights of the last checkpoint are, from the storage on
 ERROR_TAG = "yolab.error"  # what ended a failed run, in words
