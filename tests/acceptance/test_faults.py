@@ -201,24 +201,24 @@ def require_undisturbed(run: Run, run_id: str, scratch: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_node_that_loses_workers_twice_is_named_and_avoided(lab: Lab, tmp_path: Path) -> None:
-    run = Run(lab, "avoiding", ("compute.workers=2", f"recipe.epochs={2 * EPOCHS}"))
+def test_a_node_that_loses_workers_twice_is_named_and_avoided(lab: Lab) -> None:
+    run = Run(lab, "avoiding", (f"compute.workers={NODES}", f"compute.shards={NODES}"))
+    bad = NODES - 1
     try:
         run.wait_for(2)
-        [*_, (bad, worker)] = lab.workers()
-        worker.kill()
-        begun = len(run.epochs())
-        while bad not in (there := dict(lab.workers())) or there[bad].pid == worker.pid:
-            run.wait_for(begun)
-            time.sleep(0.2)
-        run.wait_for(begun + 2)
         dict(lab.workers())[bad].kill()
-        run.wait_for(len(run.epochs()) + 1)
-        assert bad not in dict(lab.workers())
+        run.wait_for(len(run.epochs()) + 2)
+        lab.nodes.begin(NODES)  # as many again, without the bad one
+        lab.nodes.wait_for(NODES + 1)
+        dict(lab.workers())[bad].kill()
+        run.wait_for(len(run.epochs()) + 2)
+        there = dict(lab.workers())
         _, errors = run.running.communicate(timeout=200)
     finally:
         end(run.running)
+        lab.nodes.kill(NODES)
     assert run.running.returncode == 0, errors
+    assert sorted(there) == list(range(bad)), there
     assert f"The node {lab.nodes.address(bad)} has lost workers of this run 2 times" in errors
 
 
