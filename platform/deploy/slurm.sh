@@ -14,10 +14,11 @@
 set -uo pipefail
 
 files=$PWD/yolab-$SLURM_JOB_ID
-address=$(scontrol getaddrs "$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)" | awk '{print $2}')
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$(scontrol show node "$first" | grep --only-matching 'NodeAddr=[^ ]*' | cut -d = -f 2)
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$files.token RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 export YOLAB_STORAGE=s3://lab/runs MLFLOW_TRACKING_URI=http://mlflow.example.org:5000
-head=${address%:*}:$((20000 + SLURM_JOB_ID % 10000))
+head=$address:$((20000 + SLURM_JOB_ID % 10000))
 (umask 077 && python -c "import secrets; print(secrets.token_hex(32))" > "$RAY_AUTH_TOKEN_PATH")
 
 # told that the time is nearly over, the command saves its state, and the job waits for its next turn

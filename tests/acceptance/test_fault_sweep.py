@@ -26,7 +26,7 @@ from yolab.storage import Folder
 from yolab.tracking.mlflow_runs import client, list_runs
 from yolab.training.loop import EVALUATION, train
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 TRIALS = 4
 
@@ -82,6 +82,7 @@ def assert_whole(folder: Path, uri: str) -> None:
         assert kept == {after_epoch(step) for step in evaluated}
 
 
+@pytest.mark.acceptance
 def test_a_sweep_goes_on_after_its_driver_was_killed_and_does_not_repeat_what_had_ended(arguments, tmp_path):
     folder, uri = tmp_path / "runs" / "search", f"sqlite:///{tmp_path}/runs/mlflow.db"
     running = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -128,8 +129,8 @@ def assert_equal_to_a_plain_run(trial: dict, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stop", "scheduler"),
     [
-        (signal.SIGINT, ("hyperband", "recipe.evaluate_every=1")),
-        (signal.SIGTERM, ("median", "--grace", "8")),
+        pytest.param(signal.SIGINT, ("hyperband", "recipe.evaluate_every=1"), marks=pytest.mark.acceptance),
+        pytest.param(signal.SIGTERM, ("median", "--grace", "8"), marks=pytest.mark.faults),
     ],
 )
 def test_ctrl_c_or_a_batch_schedulers_sigterm_stops_a_sweep_with_its_state_saved(arguments, tmp_path, stop, scheduler):

@@ -105,12 +105,12 @@ IN_ACCEPTANCE = (
     kill_before_a_checkpoint_is_announced,
     stop_a_worker,
     kill_a_node_while_mlflow_is_away,
-    kill_the_driver_and_go_on_from_another_machine,
     answer_503_for_30_seconds_then_cut_an_upload,
     announce_that_a_node_is_taken_away,
 )
 FAULTS = (
     *IN_ACCEPTANCE,
+    kill_the_driver_and_go_on_from_another_machine,
     kill_a_worker,
     kill_a_node,
     kill_the_head_and_go_on,
