@@ -41,8 +41,9 @@ class Slurm(Description):
 
 class Lab(Description):
     """A cluster, and where what it shares is: the runs in `storage`, MLflow at `mlflow`; `secret`: the name of the
-    Kubernetes Secret with environment variables such as AWS_ACCESS_KEY_ID; `command`: what a job runs. `machines` of
-    one's own are reached by ssh as `ssh_user`; the first is the head."""
+    Kubernetes Secret with environment variables such as AWS_ACCESS_KEY_ID; `command`: what a job runs. On AWS nodes
+    reach the bucket by their `instance_profile`. `machines` of one's own are reached by ssh as `ssh_user`; the first is
+    the head."""
 
     name: str
     image: str
@@ -53,6 +54,7 @@ class Lab(Description):
     head: Machine
     pools: tuple[Pool, ...]
     region: str
+    instance_profile: str
     ssh_user: str
     machines: tuple[str, ...] = Field(min_length=1)
     slurm: Slurm

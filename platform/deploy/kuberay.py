@@ -15,7 +15,7 @@ _LEAVING = (
     "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message 'the pod ends' "
     f"--deadline-remaining-seconds {_GRACE_SECONDS}; sleep {_GRACE_SECONDS // 2}"
 )
-_TRIES = 20  # of a job, each time its head is lost: it goes on from its last checkpoint
+_TRIES = 6  # of a job whose head was lost: it goes on. KubeRay doesn't ask whether it failed by itself
 _IDLE_SECONDS = 300
 _KEPT_SECONDS = 600  # of a cluster whose job has ended
 

@@ -43,7 +43,8 @@ class NodeType(BaseModel):
 def aws(lab: Lab) -> dict[str, Any]:
     """Return the file of a cluster on AWS that grows and shrinks. Its nodes get to the bucket by their role, so that
     nothing here is secret."""
-    kinds = {"head": _type(lab.head, TRIAL), **{pool.name: _type(pool, {}) for pool in lab.pools}}
+    role = {"IamInstanceProfile": {"Arn": lab.instance_profile}}  # of its own accord Ray gives one to the head alone
+    kinds = {"head": _type(lab.head, TRIAL, role), **{pool.name: _type(pool, {}, role) for pool in lab.pools}}
     return _written(
         lab,
         provider={"type": "aws", "region": lab.region, "cache_stopped_nodes": False},
@@ -61,13 +62,16 @@ def machines(lab: Lab) -> dict[str, Any]:
     return _written(
         lab,
         resources,
-        [f"--env-file={_SECRETS}"],
+        # the second autoscaler of Ray 2.60 never starts such machines but the head
+        ["--env=RAY_enable_autoscaler_v2=0", f"--env-file={_SECRETS}"],
         provider={"type": "local", "head_ip": head, "worker_ips": workers},
     )
 
 
 def _written(lab: Lab, resources: str = "", more: list[str] | None = None, **given: Any) -> dict[str, Any]:
-    options = [f"--env={name}={value}" for name, value in {"RAY_AUTH_MODE": "token", **lab.variables}.items()]
+    # nvidia's runtime shows GPUs to those who name them
+    variables = {"RAY_AUTH_MODE": "token", "NVIDIA_VISIBLE_DEVICES": "all", **lab.variables}
+    options = [f"--env={name}={value}" for name, value in variables.items()]
     head = f"ray start --head --port=6379{resources} --autoscaling-config=~/ray_bootstrap_config.yaml"
     file = ClusterFile(
         cluster_name=lab.name,
@@ -85,13 +89,13 @@ def _written(lab: Lab, resources: str = "", more: list[str] | None = None, **giv
     return file.model_dump(exclude_none=True)
 
 
-def _type(machine: Machine, more: dict[str, int]) -> NodeType:
+def _type(machine: Machine, more: dict[str, int], role: dict[str, Any]) -> NodeType:
     pool = machine if isinstance(machine, Pool) else None
     market = {"InstanceMarketOptions": {"MarketType": "spot"}} if pool and pool.spot else {}
     gpus = {"GPU": machine.gpus} if machine.gpus else {}
     return NodeType(
         resources={"CPU": machine.cpus if pool else 0, **gpus, **more},
-        node_config={"InstanceType": machine.instance, **market},
+        node_config={"InstanceType": machine.instance, **role, **market},
         min_workers=pool.min if pool else None,
         max_workers=pool.max if pool else None,
     )

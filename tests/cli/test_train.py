@@ -300,7 +300,8 @@ def test_an_interruption_ends_with_code_130_and_resume_finishes_the_same_run(
     assert [run["status"] for run in list_runs(uri, where="attributes.run_name = 'tiny'")] == ["KILLED"]
 
     monkeypatch.chdir(tmp_path)
-    assert yolab("train", "tiny.yaml", "recipe.optimiser.lr=0.02", again).code == 2
+    # other work can't be gone on with: by --restartable it is a run of its own
+    assert yolab("train", "tiny.yaml", "recipe.epochs=1", again).code == (2 if again == "--resume" else 0)
     done = yolab("train", "tiny.yaml", again)
     assert done.code == 0, done.err
     assert "epoch 1/40" not in done.err

@@ -8,7 +8,7 @@ import pytest
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from yolab.cluster import avoided_nodes
-from yolab.cluster.avoided_nodes import OWN_SECONDS, AvoidedNodes, slow_ranks
+from yolab.cluster.avoided_nodes import OWN_SECONDS, RANK, AvoidedNodes, slow_ranks
 from yolab.experiment import Compute
 from yolab.storage import Folder
 
@@ -30,7 +30,7 @@ OTHERS = RuntimeError("Connection closed by peer")  # what is left behind of a w
     ],
 )
 def test_slow_is_three_times_the_median_of_all(seconds: list[float | None], slow: dict[int, float]) -> None:
-    assert slow_ranks(seconds) == slow
+    assert slow_ranks(dict(enumerate(seconds))) == slow
 
 
 class Run:
@@ -88,9 +88,9 @@ def test_two_workers_that_are_lost_at_once_are_one_loss_of_their_node(tmp_path: 
 
 
 def test_a_slow_node_is_named_once_and_avoided(tmp_path: Path, compute: Compute) -> None:
-    run = Run(tmp_path, compute)
+    run, seconds = Run(tmp_path, compute), (1.0, 1.1, 4.0)
     for _ in range(2):
-        run.avoided.after_report(None, [{OWN_SECONDS: each} for each in (1.0, 1.1, 4.0)])
+        run.avoided.after_report(None, [{RANK: rank, OWN_SECONDS: seconds[rank]} for rank in (2, 0, 1)])
     assert len(run.said) == 1
     assert "on the node c, takes 3.6 times as long" in run.said[0]
     assert run.selector() == {"ray.io/node-id": "!in(id-c)"}

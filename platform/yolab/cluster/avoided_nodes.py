@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -16,7 +16,7 @@ from yolab.experiment import Compute
 from yolab.preflight import Capacity
 from yolab.storage import Storage
 
-OWN_SECONDS = "own_seconds"  # of a step, without the wait for other workers, as each rank reports it
+RANK, OWN_SECONDS = "rank", "own_seconds"  # of a step, without the wait for other workers, as each rank reports them
 _FILE = "avoided.json"
 _TIMES_SLOWER, _LOSSES = 3.0, 2
 _LOST = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError)
@@ -58,7 +58,7 @@ class AvoidedNodes(ControllerCallback, WorkerGroupCallback, ReportCallback):
             self._keep()
 
     def after_report(self, training_report: Any, metrics: list[dict[str, Any]]) -> None:
-        for rank, times in slow_ranks([each.get(OWN_SECONDS) for each in metrics]).items():
+        for rank, times in slow_ranks({each[RANK]: each.get(OWN_SECONDS) for each in metrics if RANK in each}).items():
             address = self._addresses[rank]
             if address not in self.slow:
                 self.slow[address] = round(times, 1)
@@ -88,11 +88,11 @@ class AvoidedNodes(ControllerCallback, WorkerGroupCallback, ReportCallback):
         self._place.write(_FILE, json.dumps({"losses": self.losses, "slow": self.slow}).encode())
 
 
-def slow_ranks(seconds: Sequence[float | None]) -> dict[int, float]:
+def slow_ranks(seconds: Mapping[int, float | None]) -> dict[int, float]:
     """Return which of a run's ranks take three times as long for a step as the median of all, or more, and how many
     times as long; nobody if not all have told."""
-    told = [each for each in seconds if each]
+    told = [each for each in seconds.values() if each]
     if len(told) < len(seconds) or len(told) < 2:
         return {}
     median = statistics.median_low(told)  # of two, the quicker one
-    return {rank: each / median for rank, each in enumerate(told) if each >= _TIMES_SLOWER * median}
+    return {rank: each / median for rank, each in seconds.items() if each and each >= _TIMES_SLOWER * median}

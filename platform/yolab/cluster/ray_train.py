@@ -21,7 +21,7 @@ from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from yolab.cluster.avoided_nodes import OWN_SECONDS, AvoidedNodes
+from yolab.cluster.avoided_nodes import OWN_SECONDS, RANK, AvoidedNodes
 from yolab.cluster.connect import connected
 from yolab.cluster.exported import Exported
 from yolab.cluster.interface import TorchOverNodeAddresses
@@ -280,7 +280,7 @@ def _train(config: dict[str, Any]) -> None:
             tracking if first else nullcontext() as observer,
             config["sign"].watched() if first else nullcontext(lambda: False) as told,
         ):
-            teller = EpochTeller(ray_train.report)
+            teller = EpochTeller(lambda known: ray_train.report({RANK: workers.rank, **known}))
             exported = Exported(config["hold"], place, workers.rank)
             observers = [*([observer] if observer else []), teller, exported, _Noticed(), Leaving(told)]
             checkpoints = Checkpoints(place, config["hold"])

@@ -25,13 +25,9 @@ _ANSWER_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0  # without a word of the job, before the connection is made anew
 _LOOK_SECONDS = 2.0
 _STOP_SECONDS = 600  # that a job has to save its state
-_LOST = {
-    JobErrorType.JOB_SUPERVISOR_ACTOR_DIED,
-    JobErrorType.JOB_SUPERVISOR_ACTOR_START_FAILURE,
-    JobErrorType.JOB_SUPERVISOR_ACTOR_START_TIMEOUT,
-    JobErrorType.JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE,
-}
+_LOST = {JobErrorType.JOB_SUPERVISOR_ACTOR_DIED, JobErrorType.JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE}
 _AWAY = (OSError, requests.RequestException, aiohttp.ClientError)
+_NO = (RuntimeError, ValueError, AuthenticationError, *_AWAY)
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Jobs:
             raise UsageError(
                 f"The cluster at {self.address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH."
             ) from None
-        except (RuntimeError, *_AWAY) as error:
+        except _NO as error:
             raise YolabError(f"The cluster at {self.address} can't be used: {_first_line(error)}") from None
 
     def begin(
@@ -90,25 +86,23 @@ class Jobs:
                 entrypoint_num_cpus=cpus,
                 entrypoint_num_gpus=gpus,
             )
-        except (RuntimeError, ValueError, *_AWAY) as error:
+        except _NO as error:
             raise YolabError(f"The cluster at {self.address} doesn't take the job: {_first_line(error)}") from None
 
     def names(self) -> list[str]:
         """Return the names of all that the cluster knows. Raises YolabError."""
         try:
             return [each.submission_id for each in self._client.list_jobs() if each.submission_id]
-        except (RuntimeError, *_AWAY) as error:
+        except _NO as error:
             raise YolabError(f"The cluster at {self.address} can't be asked: {_first_line(error)}") from None
 
     def job(self, name: str) -> Job | None:
         """Return a job, None if the cluster knows none of that name. Raises OSError if it doesn't answer."""
         try:
             return _job(name, self._client.get_job_info(name))
-        except RuntimeError as error:
-            if "404" in str(error):
+        except _NO as error:
+            if str(error).startswith("Request failed with status code 404:"):
                 return None
-            raise ConnectionError(_first_line(error)) from None
-        except _AWAY as error:
             raise ConnectionError(_first_line(error)) from None
 
     def follow(self, name: str, hear: Callable[[str], object], note: Callable[[str], object]) -> Job | None:
@@ -119,7 +113,9 @@ class Jobs:
         while True:
             try:
                 asyncio.run(self._listen(name, told))
-            except (RuntimeError, *_AWAY):
+            except BrokenPipeError:  # nobody hears any more
+                raise
+            except _NO:
                 pass  # the next question tells why
             try:
                 job = self.job(name)
@@ -139,7 +135,7 @@ class Jobs:
         """Tell a job to stop with its state saved; kill it if it hasn't in ten minutes. Raises YolabError."""
         try:
             self._client.stop_job(name)
-        except (RuntimeError, *_AWAY) as error:
+        except _NO as error:
             raise YolabError(f"{name} can't be stopped: {_first_line(error)}") from None
 
     async def _listen(self, name: str, told: "_Told") -> None:

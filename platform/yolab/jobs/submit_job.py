@@ -20,11 +20,13 @@ from yolab.jobs.result import Result
 from yolab.jobs.watcher import SILENT, Watcher
 from yolab.storage import is_remote
 from yolab.tracking import commit
-from yolab.tracking.mlflow_uri import without_password
+from yolab.tracking.mlflow_uri import sqlite_file, without_password
 
+_YAML = (".yaml", ".yml")
 _PASSED_ON = ("YOLAB_STORAGE", "MLFLOW_TRACKING_URI")
 _PATIENCE_SECONDS, _LOOK_SECONDS = 300.0, 2.0
 _MOST_TRIES = 10  # of a job that is lost each time
+_FORGOTTEN_SECONDS = 20.0  # until what it held counts as free, for a command that doesn't wait for that
 
 
 @dataclass(frozen=True)
@@ -56,32 +58,40 @@ def submit(
     it still runs. A job that was lost with its cluster is begun again when that is back, and goes on where it was.
     Raises UsageError and YolabError.
     """
-    variables = _variables(words)
     files = _files_of(words)
+    variables = _variables(words, files)
     jobs = Jobs()
-    stem = "-".join([words[0], hashlib.sha256(repr(([*words], sorted(variables.items()))).encode()).hexdigest()[:8]])
+    told = repr(([*words], sorted(variables.items())))
+    stem = f"{words[0]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    described = commit.described_commit(Path.cwd())
+    variables |= {commit.VARIABLE: described} if described else {}
     with tempfile.TemporaryDirectory() as scratch:
         wheel = own_wheel.write(Path(scratch))
         folder = _copied(files, Path(scratch, "files"))
 
-        def begin() -> str:
+        def running() -> str:
+            """Return the name of the job of these words that runs, which is begun if there is none."""
             numbers = [int(name.rpartition("-")[2]) for name in jobs.names() if re.fullmatch(rf"{stem}-\d+", name)]
+            for number in numbers:
+                if not _require(jobs, f"{stem}-{number}").has_ended:
+                    name = f"{stem}-{number}"
+                    watcher.note(f"{name} runs already, with its own code: `yolab submit --cancel {name}` ends it.")
+                    return name
             name = f"{stem}-{max(numbers, default=0) + 1}"
             jobs.begin(name, f"exec python -m yolab.cli {shlex.join(words)}", wheel, folder, variables, cpus, gpus)
             watcher.note(f"Submitted as {name}: Ctrl-C leaves it there, `yolab submit --attach {name}` returns to it.")
             return name
 
-        name = _running(jobs, stem)
-        if name is None:
-            name = begin()
-        else:
-            watcher.note(f"{name} runs already, with its own code: `yolab submit --cancel {name}` ends it.")
+        name = running()
         for _ in range(_MOST_TRIES if wait else 0):
             job = jobs.follow(name, hear, watcher.note)
             if job is not None and job.exit_code is not None:
                 return _ended(job, watcher)
-            watcher.note(f"{name} was lost with its cluster, or its node: it is submitted again.")
-            name = _insist(begin)
+            says = f" ({job.says})" if job and job.says else ""
+            watcher.note(f"{name} was lost with its cluster, or its node{says}: it is submitted again.")
+            if "--restartable" not in words:
+                time.sleep(_FORGOTTEN_SECONDS)
+            name = _insist(running)
     if wait:
         raise YolabError(f"{name} was lost {_MOST_TRIES} times: `yolab doctor --cluster` looks at the cluster.")
     return SubmitResult(name, None)
@@ -130,15 +140,6 @@ def _require(jobs: Jobs, name: str) -> Job:
     return job
 
 
-def _running(jobs: Jobs, stem: str) -> str | None:
-    for name in jobs.names():
-        if re.fullmatch(rf"{stem}-\d+", name):
-            job = _require(jobs, name)
-            if not job.has_ended:
-                return name
-    return None
-
-
 def _insist(begin: Callable[[], str]) -> str:
     """Begin a job on a cluster that comes back: it answers before it takes any."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -151,11 +152,13 @@ def _insist(begin: Callable[[], str]) -> str:
             time.sleep(_LOOK_SECONDS)
 
 
-def _variables(words: Sequence[str]) -> dict[str, str]:
-    """Return what the command has to find in its environment. Raises UsageError for what nobody may read there."""
+def _variables(words: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
+    """Return what the command has to find in its environment. Raises UsageError if there is a password in it, in the
+    words or in the files."""
     found = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     given = {f"the argument {shlex.quote(without_password(word))}": word for word in words}
-    for what, text in {**found, **given}.items():
+    of_files = {str(file): file.read_text(errors="replace") for file in files if file.suffix in _YAML}
+    for what, text in {**found, **given, **of_files}.items():
         if without_password(text) != text:
             raise UsageError(
                 f"There is a password in {what}, and whoever reaches the cluster reads what a job is given: leave it "
@@ -167,8 +170,10 @@ def _variables(words: Sequence[str]) -> dict[str, str]:
             "Say where the cluster keeps the runs: YOLAB_STORAGE=s3://BUCKET/PREFIX, or a folder that all its nodes "
             "share, from / on."
         )
-    described = commit.described_commit(Path.cwd())
-    return found | ({commit.VARIABLE: described} if described else {})
+    file = sqlite_file(found.get("MLFLOW_TRACKING_URI", ""))
+    if file and not file.is_absolute():
+        raise UsageError("MLFLOW_TRACKING_URI names a file of this folder, which the cluster doesn't have.")
+    return found
 
 
 def _storage_in(words: Sequence[str]) -> str | None:
@@ -186,12 +191,12 @@ def _files_of(words: Sequence[str]) -> list[Path]:
     named = {Path(part) for word in words for part in (word, word.partition("=")[2])}
     found: dict[Path, None] = {}
     for path in sorted(path for path in named if not path.is_absolute() and path.is_file()):
-        found |= dict.fromkeys(with_extended(path) if path.suffix in (".yaml", ".yml") else [path])
-    here = Path.cwd()
-    for path in found:
-        if not path.resolve().is_relative_to(here):
+        found |= dict.fromkeys(with_extended(path) if path.suffix in _YAML else [path])
+    plain = [Path(os.path.normpath(path)) for path in found]
+    for path in plain:
+        if path.is_absolute() or path.parts[0] == "..":
             raise UsageError(f"{path} is outside of this folder, and can't go along: submit from a folder above it.")
-    return [path.resolve().relative_to(here) for path in found]
+    return plain
 
 
 def _copied(files: Sequence[Path], folder: Path) -> Path | None:

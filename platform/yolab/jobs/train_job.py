@@ -72,9 +72,9 @@ def train(
 ) -> TrainResult:
     """Train one detector, in this process or over `compute.workers` workers of a Ray cluster.
 
-    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name; so does `restartable`, if
-    there is one, when nobody works on it any more; `device` is torch's name of where a run of one worker computes,
-    None: the GPU, where there is one; so many steps are traced by torch's profiler.
+    `overrides` are `key.path=value` texts; `resume` goes on with the last run of that name, `restartable` with the one
+    that the same call began, if there is one, when nobody works on it any more; `device` is torch's name of where a run
+    of one worker computes, None: the GPU, where there is one; so many steps are traced by torch's profiler.
     Raises UsageError for what can't be meant, before anything is created; YolabError, or whatever
     ended the run, with its state saved and recorded.
     """
@@ -89,12 +89,14 @@ def train(
     described = checked.experiment
     # by shards the result is the same, however many go on with it
     work = {"digest": checked.digest, "workers": None if asked.compute.shards else asked.compute.workers.max}
-    goes_on = resume or (restartable and claim.last_numbered(session.storage, described.name) is not None)
-    place = (claim.last_used if goes_on else claim.unused)(session.storage, described.name)
-    if not goes_on and place.name != described.name:
+    begun = claim.begun(session.storage, described.name, work) if restartable else None
+    if resume:
+        begun = claim.last_used(session.storage, described.name)
+    place = begun or claim.unused(session.storage, described.name)
+    if not begun and place.name != described.name:
         watcher.note(f"There is a run {described.name} already: this one is {place.name}.")
     uri = session.uri_of(described)
-    key = claim.reclaim(place, work) if goes_on else claim.claim(place, work)
+    key = claim.reclaim(place, work) if begun else claim.claim(place, work)
     hold = Hold(place)
     with hold.awaited(watcher.note) if restartable else hold.held():
         return _tracked(checked, hold, key, uri, own_device, profile_steps, watcher)

@@ -86,9 +86,9 @@ class SampledSearcher:
         return any(not state_of(row).has_ended for row in rows.values()) or self.suggest({}, rows) is not None
 
     def _propose(self, number: int, so_far: Mapping[str, Row]) -> Point | None:
-        """Return a point that nothing forbids, and no trial before that number has; at random it is the same one,
-        whatever trials there are after it."""
-        seen = [so_far[_trial_name(before)][POINT] for before in range(number)]
+        """Return a new point that nothing forbids. At random it is the same for a number, whatever trials there are
+        after it, because those have avoided it."""
+        seen = [row[POINT] for row in so_far.values()]
         seed = int(np.random.default_rng([self.base.seed, number]).integers(2**31))
         learned = itertools.islice(self._learned(list(so_far.values()), seed), _LEARNED_DRAWS if self.sampler else 0)
         for point in itertools.chain(learned, itertools.islice(anywhere(self.space, seed), _RANDOM_DRAWS)):

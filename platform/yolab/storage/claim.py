@@ -29,6 +29,17 @@ def last_numbered(storage: Storage, name: str) -> Storage | None:
     return {0: None, 1: storage / name}.get(number, storage / f"{name}-{number}")
 
 
+def begun(storage: Storage, name: str, work: Mapping[str, Any]) -> Storage | None:
+    """Return the newest of `name`, `name-2` and so on whose work is this, None if there is none."""
+    place = last_numbered(storage, name)
+    while place is not None:
+        if place.exists(FILE_NAME) and claimed(place)[1] == _as_stored(work):
+            return place
+        number = int(place.name.removeprefix(f"{name}-")) if place.name != name else 1
+        place = None if number == 1 else storage / (name if number == 2 else f"{name}-{number - 1}")
+    return None
+
+
 def last_used(storage: Storage, name: str) -> Storage:
     """Return the newest place of a run of that name. Raises UsageError if there is none."""
     found = last_numbered(storage, name)
@@ -58,7 +69,7 @@ def claimed(place: Storage) -> tuple[str, dict[str, Any]]:
 def reclaim(place: Storage, work: Mapping[str, Any]) -> str:
     """Return the key of a place to go on with. Raises UsageError if its work was another."""
     key, stored = claimed(place)
-    if stored != json.loads(json.dumps(work)):
+    if stored != _as_stored(work):
         changed = sorted(name for name in work if stored.get(name) != work[name])
         raise UsageError(
             f"{place} can't be resumed: what it does was described otherwise ({', '.join(changed)}). "
@@ -70,3 +81,7 @@ def reclaim(place: Storage, work: Mapping[str, Any]) -> str:
 def extend(place: Storage, work: Mapping[str, Any]) -> None:
     """Replace the description of a place's work by one that has more to do."""
     write_document(place, FILE_NAME, {"key": claimed(place)[0], "work": work}, _VERSION)
+
+
+def _as_stored(work: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(work))
