@@ -29,3 +29,20 @@ def test_a_place_is_claimed_once_and_gone_back_to_with_the_same_work(storage):
     assert claim.claimed(place) == (key, {"digest": "a", "workers": 2})
     with pytest.raises(UsageError, match="it has no sound run"):
         claim.claimed(storage / "other")
+
+
+def test_only_what_has_changed_is_named(storage):
+    place = storage / "search"
+    claim.claim(place, {"objectives": ("ap",), "trials": 4})
+    with pytest.raises(UsageError, match=r"described otherwise \(trials\)"):
+        claim.reclaim(place, {"objectives": ("ap",), "trials": 5})
+
+
+def test_what_was_begun_with_the_same_work_is_found_among_others_of_its_name(storage):
+    works = [{"digest": "a"}, {"digest": "b"}, {"digest": "a"}, {"digest": "c"}]
+    for work in works:
+        claim.claim(claim.unused(storage, "run"), work)
+    found = {digest: claim.begun(storage, "run", {"digest": digest}) for digest in "abcd"}
+    assert {digest: place and place.name for digest, place in found.items()} == {
+        "a": "run-3", "b": "run-2", "c": "run-4", "d": None,
+    }  # fmt: skip

@@ -69,8 +69,9 @@ def claimed(place: Storage) -> tuple[str, dict[str, Any]]:
 def reclaim(place: Storage, work: Mapping[str, Any]) -> str:
     """Return the key of a place to go on with. Raises UsageError if its work was another."""
     key, stored = claimed(place)
-    if stored != _as_stored(work):
-        changed = sorted(name for name in work if stored.get(name) != work[name])
+    asked = _as_stored(work)
+    if stored != asked:
+        changed = sorted(name for name in asked if stored.get(name) != asked[name])
         raise UsageError(
             f"{place} can't be resumed: what it does was described otherwise ({', '.join(changed)}). "
             "Resume it as it was, or give the new one another name."
