@@ -169,7 +169,8 @@ def resume(
     searcher = preparation.searcher_of(request, space, checked.experiment, checked.names)
     uri = session.uri_of(checked.experiment)
     with folder.held():
-        return _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
+        stop = _go_on(folder, request, space, searcher, checked, room, uri, budget, watcher)
+    return _result(folder, request, stop)
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,8 @@ def _begin(
     else:
         claim.claim(place, request.work())
     with folder.held(watcher.note if plan.restartable else None):
-        return _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
+        stop = _go_on(folder, request, parsed, searcher, checked, room, uri, budget, watcher)
+    return _result(folder, request, stop)
 
 
 def _go_on(
@@ -253,13 +255,14 @@ def _go_on(
     uri: str,
     budget: Budget,
     watcher: Watcher,
-) -> SweepResult:
-    """Run what is left of a sweep whose folder is held, and record how it ended."""
+) -> Stop | None:
+    """Run what is left of a sweep whose folder is held, and record how it ended; return why it did so before its end,
+    if it did."""
     deliver_left(folder, uri)
     if not searcher.is_left(folder.rows()):
         watcher.note(f"Nothing is left to do of {folder.name}: `yolab sweep resume --more-trials N` adds some.")
         folder.record_end(TrialState.FINISHED)
-        return _result(folder, request, None)
+        return None
     claim.extend(folder.place, request.work())
     outbox = record.opened(folder.place, checked, folder.key, record.tags_of(checked, "sweep"))
     outbox.deliver(uri)
@@ -280,7 +283,7 @@ def _go_on(
         watcher.note(f"Stopped, because {stop.reason}. {how_to_go_on}")
     elif len(folder.rows()) < (request.trials or 0):
         watcher.note(f"The space had no more than {len(folder.rows())} different points that can be tried.")
-    return _result(folder, request, stop)
+    return stop
 
 
 def _record_end(folder: SweepFolder, outbox: Outbox, request: SweepRequest, space: Space, state: TrialState) -> None:
