@@ -79,3 +79,9 @@ def test_a_file_outside_of_the_folder_is_refused(place: Path, monkeypatch: pytes
     monkeypatch.chdir(place / "mine")
     with pytest.raises(UsageError, match="outside of this folder"):
         submit_job._files_of(["train", "own.yaml"])
+
+
+def test_a_password_in_a_file_that_would_go_along_is_not_sent(yolab: Yolab, place: Path) -> None:
+    (place / "base.yaml").write_text("extends: demo\ntracking: {uri: 'http://me:secret@mlflow:5000'}\n")
+    answer = yolab("submit", "train", "mine/own.yaml")
+    assert (answer.code, "There is a password in base.yaml" in answer.err, "secret" in answer.err) == (2, True, False)

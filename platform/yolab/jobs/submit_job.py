@@ -31,7 +31,7 @@ _FORGOTTEN_SECONDS = 20.0  # until what it held counts as free, for a command th
 
 @dataclass(frozen=True)
 class SubmitResult(Result):
-    """A job: its name on the cluster, and the exit code of its command; None: it goes on there."""
+    """A job: its name on the cluster, and the exit code of its command; None: nobody has waited for it."""
 
     job: str
     code: int | None

@@ -1,8 +1,9 @@
 """The folder of a run, a sweep or a table in the storage: made once, and gone back to only with the same work."""
 
+import itertools
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from yolab.errors import UsageError
@@ -15,29 +16,18 @@ _VERSION = 1
 
 def unused(storage: Storage, name: str) -> Storage:
     """Return the place `name` in the storage, or `name-2` and so on if it is taken."""
-    number, place = 1, storage / name
-    while place.exists():
-        number += 1
-        place = storage / f"{name}-{number}"
-    return place
+    return next(place for place in _numbered(storage, name) if not place.exists())
 
 
 def last_numbered(storage: Storage, name: str) -> Storage | None:
     """Return the newest of `name`, `name-2` and so on, None if there is none."""
-    following = unused(storage, name)
-    number = int(following.name.removeprefix(f"{name}-")) - 1 if following.name != name else 0
-    return {0: None, 1: storage / name}.get(number, storage / f"{name}-{number}")
+    return next(iter(_taken(storage, name)), None)
 
 
 def begun(storage: Storage, name: str, work: Mapping[str, Any]) -> Storage | None:
     """Return the newest of `name`, `name-2` and so on whose work is this, None if there is none."""
-    place = last_numbered(storage, name)
-    while place is not None:
-        if place.exists(FILE_NAME) and claimed(place)[1] == _as_stored(work):
-            return place
-        number = int(place.name.removeprefix(f"{name}-")) if place.name != name else 1
-        place = None if number == 1 else storage / (name if number == 2 else f"{name}-{number - 1}")
-    return None
+    asked = _as_stored(work)
+    return next((place for place in _taken(storage, name) if claimed(place)[1] == asked), None)
 
 
 def last_used(storage: Storage, name: str) -> Storage:
@@ -82,6 +72,16 @@ def reclaim(place: Storage, work: Mapping[str, Any]) -> str:
 def extend(place: Storage, work: Mapping[str, Any]) -> None:
     """Replace the description of a place's work by one that has more to do."""
     write_document(place, FILE_NAME, {"key": claimed(place)[0], "work": work}, _VERSION)
+
+
+def _numbered(storage: Storage, name: str) -> Iterator[Storage]:
+    yield storage / name
+    yield from (storage / f"{name}-{number}" for number in itertools.count(2))
+
+
+def _taken(storage: Storage, name: str) -> list[Storage]:
+    """Return the places of a name that are taken, the newest first."""
+    return list(itertools.takewhile(lambda place: place.exists(), _numbered(storage, name)))[::-1]
 
 
 def _as_stored(work: Mapping[str, Any]) -> Any:
